@@ -1,0 +1,164 @@
+"""Every quantity that a run records: its name, unit and meaning, each defined here and nowhere else.
+
+A table is a set of quantities that share their key. Rows of every table begin with the same key:
+which process, which optimizer of it, which step of that optimizer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """One column.
+
+    `dtype` is a NumPy dtype string ("<f4", "<i8", "|b1") or "str". A quantity that was not
+    measured in a row is null there, never NaN: a NaN in the record is a NaN of the training.
+    """
+
+    name: str
+    dtype: str
+    unit: str
+    doc: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """Quantities recorded together. `every_step` is False for what is measured at sampled steps only."""
+
+    name: str
+    doc: str
+    every_step: bool
+    quantities: tuple[Quantity, ...]
+
+    def __getitem__(self, name: str) -> Quantity:
+        return next(q for q in self.quantities if q.name == name)
+
+
+KEY = (
+    Quantity("process", "<i2", "", "Index of the process in run.json's `processes`; the rank where there are ranks."),
+    Quantity("optimizer", "<i2", "", "Index of the optimizer in that process, in order of first step."),
+    Quantity("step", "<i8", "steps", "Steps this optimizer had taken before this one: the first step is 0."),
+)
+
+STEPS = Table(
+    "steps",
+    "One row per optimizer step.",
+    True,
+    (
+        *KEY,
+        Quantity("time", "<f8", "seconds", "Since the run began, when the optimizer's step began."),
+        Quantity("loss", "<f8", "", "Mean over the step's backward passes of the value differentiated, a loss "
+                 "scaler's factor and a constant divisor undone. Null where no backward pass was seen."),
+        Quantity("backwards", "<i4", "", "Backward passes since the previous step."),
+        Quantity("lr", "<f8", "", "Learning rate of the first parameter group."),
+        Quantity("lr_max", "<f8", "", "Largest learning rate of any parameter group."),
+        Quantity("grad_norm", "<f8", "", "2-norm of all gradients as the optimizer got them."),
+        Quantity("grad_norm_raw", "<f8", "", "The same before the script's own clip; equal to it where none was seen."),
+        Quantity("nonfinite", "<i4", "tensors", "Parameter tensors whose raw gradient holds a NaN or an infinity."),
+        Quantity("evaluations", "<i4", "", "Calls of the closure within the step; 0 for a step without closure."),
+        Quantity("skipped", "|b1", "", "A gradient scaler withheld the step."),
+        Quantity("loss_scale", "<f4", "", "Factor of the gradient scaler; 1 without."),
+        Quantity("sampled", "|b1", "", "The dearer quantities were measured at this step."),
+        Quantity("watch_seconds", "<f4", "seconds", "Time that measuring took since the previous step."),
+    ),
+)
+
+TENSORS = Table(
+    "tensors",
+    "One row per optimizer step and parameter tensor that had a gradient.",
+    True,
+    (
+        *KEY,
+        Quantity("tensor", "str", "", "Name of the parameter in its model."),
+        Quantity("grad_norm", "<f4", "", "2-norm of the gradient as the optimizer got it."),
+        Quantity("grad_norm_raw", "<f4", "", "2-norm before the script's own clip."),
+        Quantity("grad_max", "<f4", "", "Largest |g| as the optimizer got it (sampled)."),
+        Quantity("grad_nonfinite", "<i8", "entries", "NaN and infinite entries of the raw gradient (sampled, and "
+                 "at the first non-finite step)."),
+        Quantity("grad_zeros", "<i8", "entries", "Entries that are exactly zero (sampled)."),
+        Quantity("weight_norm", "<f4", "", "2-norm of the parameter before the step (sampled)."),
+        Quantity("update_norm", "<f4", "", "2-norm of what the step changed (sampled; null where the tensor was "
+                 "outside the byte budget this time)."),
+        Quantity("g2_over_v", "<f4", "", "sqrt(mean(g^2 / v_hat)), v_hat the bias-corrected second moment of an "
+                 "Adam-like optimizer after the step (sampled). Source: Wortsman et al. 2023, arXiv:2304.13013, sec. 3.4."),
+    ),
+)
+
+MODULES = Table(
+    "modules",
+    "One row per sampled step and call of a module without children, in order of the forward pass.",
+    False,
+    (
+        *KEY,
+        Quantity("call", "<i4", "", "Position of the call in the forward pass, from 0."),
+        Quantity("module", "str", "", "Name of the module in its model."),
+        Quantity("kind", "str", "", "Class of the module."),
+        Quantity("weighted", "|b1", "", "It owns a parameter of two or more axes (Linear, Conv, LSTM...)."),
+        Quantity("elements", "<i8", "entries", "Size of the output."),
+        Quantity("in_rms", "<f4", "", "Root mean square of the first input, where it is a float tensor."),
+        Quantity("in_max", "<f4", "", "Largest |x| of the first input."),
+        Quantity("out_rms", "<f4", "", "Root mean square of the output."),
+        Quantity("out_max", "<f4", "", "Largest |x| of the output."),
+        Quantity("out_zeros", "<f4", "share", "Entries that are exactly zero, of at most 65,536 taken evenly."),
+        Quantity("out_saturated", "<f4", "share", "For sigmoid, tanh and their hard forms: entries with a slope under "
+                 "a tenth of the largest slope, of at most 65,536 taken evenly. Null for other modules."),
+        Quantity("grad_rms", "<f4", "", "Root mean square of the loss's gradient by the output, a loss scaler's factor undone."),
+        Quantity("grad_max", "<f4", "", "Largest |entry| of that gradient."),
+    ),
+)
+
+LOSSES = Table(
+    "losses",
+    "One row per sampled step: the loss function, what it was given, and what chance would give.",
+    False,
+    (
+        *KEY,
+        Quantity("kind", "str", "", "cross_entropy, nll, bce, bce_logits, mse, l1, smooth_l1, huber, kl_div or unknown."),
+        Quantity("rows", "<i8", "", "Predictions that the loss averages over."),
+        Quantity("classes", "<i8", "", "Classes of a classification loss; null for others."),
+        Quantity("chance", "<f8", "", "Loss of the best constant prediction on all targets seen so far. Null if unknown."),
+        Quantity("target_min", "<f8", "", "Least target (class index or value)."),
+        Quantity("target_max", "<f8", "", "Largest target."),
+        Quantity("target_mean", "<f8", "", "Mean of the targets; null for class indices."),
+        Quantity("target_std", "<f8", "", "Standard deviation of the targets; null for class indices."),
+        Quantity("output_min", "<f8", "", "Least output given to the loss."),
+        Quantity("output_max", "<f8", "", "Largest output given to the loss."),
+        Quantity("output_mean", "<f8", "", "Mean output."),
+        Quantity("output_std", "<f8", "", "Standard deviation over all outputs."),
+        Quantity("output_spread", "<f8", "", "Root mean square over features of the standard deviation across "
+                 "rows: 0 where every input gets the same output."),
+        Quantity("rows_sum_to_one", "<f4", "share", "Rows of outputs that are non-negative and sum to 1: "
+                 "probabilities where logits may be expected."),
+        Quantity("leftover_grad_norm", "<f8", "", "2-norm of the gradients found before the first backward pass of the step: not 0 where "
+                 "zero_grad is missing."),
+    ),
+)
+
+METRICS = Table(
+    "metrics",
+    "One row per value that the script or its trainer reported, and per validation pass.",
+    False,
+    (
+        *KEY,
+        Quantity("time", "<f8", "seconds", "Since the run began."),
+        Quantity("name", "str", "", "Name of the metric."),
+        Quantity("value", "<f8", "", "Its value."),
+        Quantity("source", "str", "", "log (trimtab.log), stdout (--metric), validation, lightning or transformers."),
+    ),
+)
+
+EVENTS = Table(
+    "events",
+    "One row per thing that happened once: a first non-finite value, an exception, something that cannot be seen.",
+    False,
+    (
+        *KEY,
+        Quantity("time", "<f8", "seconds", "Since the run began."),
+        Quantity("kind", "str", "", "nonfinite, exception, unseen, snapshot or trimtab_error."),
+        Quantity("data", "str", "", "What is known of it, as JSON."),
+    ),
+)
+
+TABLES = {table.name: table for table in (STEPS, TENSORS, MODULES, LOSSES, METRICS, EVENTS)}
