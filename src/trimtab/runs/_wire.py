@@ -8,7 +8,8 @@ unpickled. Message types:
     rows      a block of a table: {"table", "rows", "columns": [[name, dtype], ...],
               "values": {name: [...]}}; payload = the columns' bytes, one after the other. A "str"
               column is either numbers into the names of that column ("<i4" in `columns`) or a
-              plain list of strings in `values`. A quantity that is absent is null.
+              plain list of strings in `values`. A quantity that is absent is null in every row; one
+              that is null in some comes with a "|b1" column "NAME?" that is true where it is known.
     describe  {"data": {...}}: facts for this process's entry in run.json
     flush     write everything to disk, then answer {"type": "flushed"}
     end       {"how": ..., ...}: the process takes its leave

@@ -49,8 +49,13 @@ STEPS = Table(
     (
         *KEY,
         Quantity("time", "<f8", "seconds", "Since the run began, when the optimizer's step began."),
-        Quantity("loss", "<f8", "", "Mean over the step's backward passes of the value differentiated, a loss "
-                 "scaler's factor and a constant divisor undone. Null where no backward pass was seen."),
+        Quantity(
+            "loss",
+            "<f8",
+            "",
+            "Mean over the step's backward passes of the value differentiated, a loss "
+            "scaler's factor and a constant divisor undone. Null where no backward pass was seen.",
+        ),
         Quantity("backwards", "<i4", "", "Backward passes since the previous step."),
         Quantity("lr", "<f8", "", "Learning rate of the first parameter group."),
         Quantity("lr_max", "<f8", "", "Largest learning rate of any parameter group."),
@@ -73,16 +78,29 @@ TENSORS = Table(
         *KEY,
         Quantity("tensor", "str", "", "Name of the parameter in its model."),
         Quantity("grad_norm", "<f4", "", "2-norm of the gradient as the optimizer got it."),
-        Quantity("grad_norm_raw", "<f4", "", "2-norm before the script's own clip."),
+        Quantity("grad_norm_raw", "<f4", "", "2-norm before the script's own clip; null where none was seen."),
         Quantity("grad_max", "<f4", "", "Largest |g| as the optimizer got it (sampled)."),
-        Quantity("grad_nonfinite", "<i8", "entries", "NaN and infinite entries of the raw gradient (sampled, and "
-                 "at the first non-finite step)."),
+        Quantity(
+            "grad_nonfinite",
+            "<i8",
+            "entries",
+            "NaN and infinite entries of the raw gradient (sampled, and at the first non-finite step).",
+        ),
         Quantity("grad_zeros", "<i8", "entries", "Entries that are exactly zero (sampled)."),
         Quantity("weight_norm", "<f4", "", "2-norm of the parameter before the step (sampled)."),
-        Quantity("update_norm", "<f4", "", "2-norm of what the step changed (sampled; null where the tensor was "
-                 "outside the byte budget this time)."),
-        Quantity("g2_over_v", "<f4", "", "sqrt(mean(g^2 / v_hat)), v_hat the bias-corrected second moment of an "
-                 "Adam-like optimizer after the step (sampled). Source: Wortsman et al. 2023, arXiv:2304.13013, sec. 3.4."),
+        Quantity(
+            "update_norm",
+            "<f4",
+            "",
+            "2-norm of what the step changed (sampled; null where the tensor was outside the byte budget this time).",
+        ),
+        Quantity(
+            "g2_over_v",
+            "<f4",
+            "",
+            "Root of mean(g^2 / v_hat), v_hat the bias-corrected second moment of an "
+            "Adam-like optimizer after the step (sampled). Source: Wortsman et al. 2023, arXiv:2304.13013, sec. 3.4.",
+        ),
     ),
 )
 
@@ -102,9 +120,19 @@ MODULES = Table(
         Quantity("out_rms", "<f4", "", "Root mean square of the output."),
         Quantity("out_max", "<f4", "", "Largest |x| of the output."),
         Quantity("out_zeros", "<f4", "share", "Entries that are exactly zero, of at most 65,536 taken evenly."),
-        Quantity("out_saturated", "<f4", "share", "For sigmoid, tanh and their hard forms: entries with a slope under "
-                 "a tenth of the largest slope, of at most 65,536 taken evenly. Null for other modules."),
-        Quantity("grad_rms", "<f4", "", "Root mean square of the loss's gradient by the output, a loss scaler's factor undone."),
+        Quantity(
+            "out_saturated",
+            "<f4",
+            "share",
+            "For sigmoid, tanh and their hard forms: entries with a slope under "
+            "a tenth of the largest slope, of at most 65,536 taken evenly. Null for other modules.",
+        ),
+        Quantity(
+            "grad_rms",
+            "<f4",
+            "",
+            "Root mean square of the loss's gradient by the output, a loss scaler's factor undone.",
+        ),
         Quantity("grad_max", "<f4", "", "Largest |entry| of that gradient."),
     ),
 )
@@ -115,10 +143,18 @@ LOSSES = Table(
     False,
     (
         *KEY,
-        Quantity("kind", "str", "", "cross_entropy, nll, bce, bce_logits, mse, l1, smooth_l1, huber, kl_div or unknown."),
+        Quantity(
+            "kind",
+            "str",
+            "",
+            "One of cross_entropy, nll, bce, bce_logits, mse, l1, smooth_l1, huber, kl_div or unknown.",
+        ),
+        Quantity("value", "<f8", "", "What the loss function returned; null if not a single number."),
         Quantity("rows", "<i8", "", "Predictions that the loss averages over."),
         Quantity("classes", "<i8", "", "Classes of a classification loss; null for others."),
-        Quantity("chance", "<f8", "", "Loss of the best constant prediction on all targets seen so far. Null if unknown."),
+        Quantity(
+            "chance", "<f8", "", "Loss of the best constant prediction on all targets seen so far. Null if unknown."
+        ),
         Quantity("target_min", "<f8", "", "Least target (class index or value)."),
         Quantity("target_max", "<f8", "", "Largest target."),
         Quantity("target_mean", "<f8", "", "Mean of the targets; null for class indices."),
@@ -127,12 +163,26 @@ LOSSES = Table(
         Quantity("output_max", "<f8", "", "Largest output given to the loss."),
         Quantity("output_mean", "<f8", "", "Mean output."),
         Quantity("output_std", "<f8", "", "Standard deviation over all outputs."),
-        Quantity("output_spread", "<f8", "", "Root mean square over features of the standard deviation across "
-                 "rows: 0 where every input gets the same output."),
-        Quantity("rows_sum_to_one", "<f4", "share", "Rows of outputs that are non-negative and sum to 1: "
-                 "probabilities where logits may be expected."),
-        Quantity("leftover_grad_norm", "<f8", "", "2-norm of the gradients found before the first backward pass of the step: not 0 where "
-                 "zero_grad is missing."),
+        Quantity(
+            "output_spread",
+            "<f8",
+            "",
+            "Root mean square over features of the standard deviation across "
+            "rows: 0 where every input gets the same output.",
+        ),
+        Quantity(
+            "rows_sum_to_one",
+            "<f4",
+            "share",
+            "Rows of outputs that are non-negative and sum to 1: probabilities where logits may be expected.",
+        ),
+        Quantity(
+            "leftover_grad_norm",
+            "<f8",
+            "",
+            "2-norm of the gradients found before the first backward pass of the step: not 0 where "
+            "zero_grad is missing.",
+        ),
     ),
 )
 
@@ -145,7 +195,9 @@ METRICS = Table(
         Quantity("time", "<f8", "seconds", "Since the run began."),
         Quantity("name", "str", "", "Name of the metric."),
         Quantity("value", "<f8", "", "Its value."),
-        Quantity("source", "str", "", "log (trimtab.log), stdout (--metric), validation, lightning or transformers."),
+        Quantity(
+            "source", "str", "", "One of log (trimtab.log), stdout (--metric), validation, lightning or transformers."
+        ),
     ),
 )
 
@@ -156,7 +208,7 @@ EVENTS = Table(
     (
         *KEY,
         Quantity("time", "<f8", "seconds", "Since the run began."),
-        Quantity("kind", "str", "", "nonfinite, exception, unseen, snapshot or trimtab_error."),
+        Quantity("kind", "str", "", "One of nonfinite, exception, unseen, snapshot or trimtab_error."),
         Quantity("data", "str", "", "What is known of it, as JSON."),
     ),
 )
