@@ -1,0 +1,41 @@
+"""PyTorch: reads Vitals from its trainings, and metrics from the trainers that are built on it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ._outbox import Session
+
+if TYPE_CHECKING:
+    from ._trainers import TrainerWatch
+    from ._watch import TorchWatch
+
+
+def attach(session: Session) -> TorchWatch:
+    """Hook into PyTorch, which has just been imported, on behalf of `session`."""
+    from ._watch import TorchWatch
+
+    watch = TorchWatch(session)
+    watch.attach()
+    return watch
+
+
+def attach_lightning(session: Session) -> TrainerWatch:
+    """Take the metrics that Lightning logs; it has just been imported."""
+    from ._trainers import watch_lightning
+
+    return watch_lightning(session)
+
+
+def attach_transformers(session: Session) -> TrainerWatch:
+    """Take the metrics that the Hugging Face Trainer logs; its callbacks have just been imported."""
+    from ._trainers import watch_transformers
+
+    return watch_transformers(session)
+
+
+def check() -> list[tuple[str, bool, str]]:
+    """What trimtab relies on in this PyTorch: (name, is it there, detail)."""
+    from ._check import check_hook_points
+
+    return check_hook_points()

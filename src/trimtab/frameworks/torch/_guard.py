@@ -1,0 +1,37 @@
+"""What keeps a fault of ours from the training: every hook is timed, and switched off at its first error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any
+
+from ._outbox import Session
+
+
+class Guard:
+    """Wraps hooks. `seconds` is the time that they took since it was last set to 0."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self.seconds = 0.0
+
+    def __call__(self, hook: Callable[..., Any]) -> Callable[..., Any]:
+        """`hook`, that returns None and does nothing more once it has raised; the error is told once."""
+        failed = False
+
+        def guarded(*args: Any, **kwargs: Any) -> Any:
+            nonlocal failed
+            if failed:
+                return None
+            began = perf_counter()
+            try:
+                return hook(*args, **kwargs)
+            except Exception:
+                failed = True
+                self._session.error(f"PyTorch: {getattr(hook, '__name__', hook)}".replace(": _", ": "))
+                return None
+            finally:
+                self.seconds += perf_counter() - began
+
+        return guarded

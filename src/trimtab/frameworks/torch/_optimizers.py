@@ -1,0 +1,321 @@
+"""One watched optimizer: its tensors' names, and its rows until they are sent in blocks."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ._failures import FailureTeller
+from ._names import Naming, module_names, name_parameters
+from ._norms import NO_FIXES, NormPlan, Reading, norm_table, plan_norms, read_norms
+from ._outbox import Outbox
+from ._samples import Sampler
+
+BLOCK_STEPS = 64
+BLOCK_SECONDS = 1.0
+# A block costs about half a millisecond to send: quick steps send longer ones.
+LEAST_BLOCK_SECONDS = 0.1
+
+
+@dataclass(slots=True)
+class StepRow:
+    """One step, as cheaply as it can be noted; numbers may still be tensors on their device."""
+
+    step: int
+    time: float
+    losses: list[float | Tensor]
+    lr: float | Tensor
+    lr_max: float | Tensor
+    reading: Reading
+    raw: Reading | None = None
+    clip_factor: float | None = None
+    grad_scale: float | Tensor = 1.0
+    loss_scale: float | Tensor = 1.0
+    sampled: bool = False
+    skipped: bool = False
+    evaluations: int = 0
+    watch_seconds: float = 0.0
+    samples: dict[str, list[Any]] = field(default_factory=dict)
+
+
+# A quick step, as (step, time, losses, lr, lr_max, numbers of the plan in force, watch_seconds).
+QuickRow = tuple[int, float, list[float | Tensor], Any, Any, list[float], float]
+
+
+class WatchedOptimizer:
+    """What is known of one optimizer; holds no reference to it or to its parameters."""
+
+    def __init__(self, index: int, optimizer: torch.optim.Optimizer, outbox: Outbox, failures: FailureTeller) -> None:
+        self.index = index
+        self.kind = type(optimizer).__name__
+        self.steps = 0
+        self.pending: StepRow | None = None
+        self.depth = 0
+        self.nests = False  # its step calls its parent's
+        self.sampler = Sampler()
+        self.failures = failures
+        self._outbox = outbox
+        self._block: list[StepRow | QuickRow] = []
+        self._sent = 0.0
+        self._plan: NormPlan | None = None
+        self._mask: list[int] | None = None
+        self._module_names: dict[int, str] = {}
+        self.rename(optimizer)
+
+    def rename(self, optimizer: torch.optim.Optimizer) -> None:
+        """Learn the names of the optimizer's tensors (again, when a parameter group was added)."""
+        self.naming: Naming = name_parameters(optimizer)
+        self.parameters = sum(len(group["params"]) for group in optimizer.param_groups)
+        self.is_sharded = any(hasattr(p, "to_local") for group in optimizer.param_groups for p in group["params"])
+        self._all = list(range(self.parameters))
+        self._mask = None
+        self.info = _describe(optimizer, self.naming)
+
+    def read(self, grads: list[Tensor], present: list[int] | None) -> Reading:
+        """Norms of `grads`; `present` are the places of those parameters that have one, None for all."""
+        if self.expect(present) or self._plan is None:
+            self._plan = plan_norms(grads)
+        try:
+            return read_norms(grads, self._plan)
+        except RuntimeError:  # a gradient came in another layout than last time
+            self.send()
+            self._plan = plan_norms(grads)
+            return read_norms(grads, self._plan)
+
+    def expect(self, present: list[int] | None) -> bool:
+        """The rows to come are of the parameters at these places; True where these are others than before."""
+        mask = self._all if present is None else present
+        if mask == self._mask:
+            return False
+        self.send()
+        self._mask = mask
+        self._plan = None
+        return True
+
+    def quick_step(
+        self, optimizer: torch.optim.Optimizer, losses: list[float | Tensor], now: float, spent: float
+    ) -> bool:
+        """Note a step of which nothing but the norms is wanted, at the least cost. False, and nothing noted, where it
+        is not so simple."""
+        groups = optimizer.param_groups
+        if len(groups) == 1:
+            grads = [p.grad for p in groups[0]["params"]]
+            lr = lr_max = groups[0]["lr"]
+        else:
+            grads = [p.grad for group in groups for p in group["params"]]
+            lr, lr_max = groups[0]["lr"], max(group["lr"] for group in groups)
+        plan = self._plan
+        if plan is None or self._mask is not self._all or len(grads) != self.parameters:
+            return False
+        try:
+            numbers = plan.read(grads)
+        except (RuntimeError, TypeError, AttributeError):  # a gradient that is None, or of another layout
+            return False
+        if not isinstance(numbers, list) or not plan.trusts(numbers):
+            return False
+        self._block.append((self.steps, now, losses, lr, lr_max, numbers, spent))
+        self.steps += 1
+        if now - self._sent > LEAST_BLOCK_SECONDS and (
+            len(self._block) >= BLOCK_STEPS or now - self._sent > BLOCK_SECONDS
+        ):
+            self.send()
+            self._sent = now
+        return True
+
+    def finish_step(self) -> None:
+        """The pending step is over: its row joins the block."""
+        row, self.pending = self.pending, None
+        if row is not None:
+            self.note(row)
+
+    def note(self, row: StepRow) -> None:
+        """Put a row into the block, which is sent when it is long or old. A sampled step is a block of its own."""
+        alone = row.sampled or bool(row.samples)
+        if alone:
+            self.send()
+        self._block.append(row)
+        age = row.time - self._sent
+        if alone or age > BLOCK_SECONDS or (len(self._block) >= BLOCK_STEPS and age > LEAST_BLOCK_SECONDS):
+            self.send()
+            self._sent = row.time
+
+    def send(self) -> None:
+        """Send the block as rows of `steps` and `tensors`."""
+        if not self._block:
+            return
+        block = [row if isinstance(row, StepRow) else _full_row(row, self._plan) for row in self._block]
+        self._block = []
+        applied, raw = self._norms(block)
+        self._send_steps(block, applied, raw)
+        self._send_tensors(block, applied, raw)
+        if self._plan is not None and not self._plan.on_cpu and (bad := ~np.isfinite(raw).all(1)).any():
+            first = int(bad.argmax())  # on a device it is only known now
+            self.tell_nonfinite(block[first], raw[first])
+
+    def tell_nonfinite(
+        self,
+        row: StepRow,
+        norms: np.ndarray[Any, Any],
+        forward: dict[str, Any] | None = None,
+        weights: dict[str, Tensor] | None = None,
+    ) -> None:
+        """Tell that gradients of a step were not finite; `norms` are those before any clip, of the tensors in turn."""
+        places = self._mask if self._mask is not None else self._all
+        bad = [self.naming.names[i] for i, norm in zip(places, norms, strict=True) if not np.isfinite(norm)]
+        self.failures.nonfinite(row.step, bad, row.losses, forward, weights)
+
+    def send_modules(self, row: StepRow, rows: list[dict[str, Any]]) -> None:
+        """Send the module rows of a sampled step; gradients are freed of the loss scaler's factor."""
+        if any(r["module"] not in self._module_names for r in rows):
+            self._module_names = module_names(self.naming.roots)
+        scale = _number(row.loss_scale) or math.nan
+        for r in rows:
+            r["module"] = self._module_names.get(r["module"], r["kind"])
+            r |= {name: _number(r[name]) / scale for name in ("grad_rms", "grad_max") if name in r}
+        quantities = dict.fromkeys(name for r in rows for name in r)
+        if rows:
+            columns: dict[str, Any] = {name: [_plain(r.get(name)) for r in rows] for name in quantities}
+            self._outbox.rows("modules", self._key(row, len(rows)) | columns)
+
+    def send_loss(self, row: StepRow, rows: list[dict[str, Any]], leftover: float | None, alone: bool) -> None:
+        """Send what the step's loss function was given: the largest one's, where there were several. `alone`: no
+        other optimizer takes turns with this one."""
+        if not rows and not row.losses:
+            return
+        main = max(rows, key=_size_of_loss, default={"kind": "unknown"})
+        # Chance was reckoned from the targets of one loss function, of one optimizer.
+        several = len(rows) > len(row.losses) or not alone
+        columns: dict[str, Any] = {name: [value] for name, value in main.items() if not (several and name == "chance")}
+        if leftover is not None:
+            columns["leftover_grad_norm"] = [leftover]
+        self._outbox.rows("losses", self._key(row, 1) | columns)
+
+    def _key(self, row: StepRow, count: int) -> dict[str, Any]:
+        return {"optimizer": np.full(count, self.index), "step": np.full(count, row.step)}
+
+    def _norms(self, block: list[StepRow]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        """Applied and raw norms, each of shape (steps, tensors)."""
+        read = _table([row.reading for row in block])
+        scale = np.array([_number(row.grad_scale) for row in block])[:, None]
+        with np.errstate(all="ignore"):
+            read /= scale
+        raw, applied = read, read
+        if any(row.raw is not None for row in block):
+            raw = np.array([r if row.raw is None else row.raw.norms() for r, row in zip(read, block, strict=True)])
+        if any(row.clip_factor is not None for row in block):
+            factors = np.array([1.0 if row.clip_factor is None else row.clip_factor for row in block])
+            applied = read * factors[:, None]
+        return applied, raw
+
+    def _send_steps(self, block: list[StepRow], applied: np.ndarray[Any, Any], raw: np.ndarray[Any, Any]) -> None:
+        with np.errstate(all="ignore"):
+            columns: dict[str, Any] = {
+                "optimizer": np.full(len(block), self.index),
+                "step": np.array([row.step for row in block]),
+                "time": np.array([row.time for row in block]),
+                "backwards": np.array([len(row.losses) for row in block]),
+                "lr": np.array([_number(row.lr) for row in block]),
+                "lr_max": np.array([_number(row.lr_max) for row in block]),
+                "grad_norm": _total(applied),
+                "grad_norm_raw": _total(raw),
+                "nonfinite": (~np.isfinite(raw)).sum(1),
+                "evaluations": np.array([row.evaluations for row in block]),
+                "skipped": np.array([row.skipped for row in block]),
+                "loss_scale": np.array([_number(row.loss_scale) for row in block]),
+                "sampled": np.array([row.sampled for row in block]),
+                "watch_seconds": np.array([row.watch_seconds for row in block]),
+            }
+        columns["loss"] = [_mean_loss(row) for row in block]
+        self._outbox.rows("steps", columns)
+
+    def _send_tensors(self, block: list[StepRow], applied: np.ndarray[Any, Any], raw: np.ndarray[Any, Any]) -> None:
+        steps, tensors = applied.shape
+        if not tensors or self._mask is None:
+            return
+        names = [self.naming.names[i] for i in self._mask]
+        columns: dict[str, Any] = {
+            "optimizer": np.full(steps * tensors, self.index),
+            "step": np.repeat([row.step for row in block], tensors),
+            "tensor": np.tile(self._outbox.numbers("tensor", names), steps),
+            "grad_norm": applied.reshape(-1),
+        }
+        if raw is not applied:
+            columns["grad_norm_raw"] = raw.reshape(-1)
+        if block[0].samples:  # a sampled step is a block of its own
+            columns |= block[0].samples
+        self._outbox.rows("tensors", columns)
+
+
+def _full_row(row: QuickRow, plan: NormPlan | None) -> StepRow:
+    step, time, losses, lr, lr_max, numbers, spent = row
+    return StepRow(step, time, losses, lr, lr_max, Reading(plan, numbers, NO_FIXES), watch_seconds=spent)
+
+
+def _table(readings: list[Reading]) -> np.ndarray[Any, Any]:
+    plan = readings[0].plan
+    if plan is not None and all(reading.plan is plan for reading in readings):
+        return norm_table(plan, readings)
+    return np.array([reading.norms() for reading in readings])
+
+
+def _total(norms: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """2-norm over the tensors, scaled so that norms up to 1e300 do not overflow."""
+    if not norms.shape[1]:
+        return np.zeros(len(norms))
+    largest = norms.max(1)
+    safe = np.where(np.isfinite(largest) & (largest > 0), largest, 1.0)
+    return np.asarray(safe * np.sqrt(np.square(norms / safe[:, None]).sum(1)))
+
+
+def _mean_loss(row: StepRow) -> float | None:
+    return sum(_number(loss) for loss in row.losses) / len(row.losses) if row.losses else None
+
+
+def _size_of_loss(row: dict[str, Any]) -> float:
+    value = row["value"]
+    return abs(value) if value is not None and value == value else 0.0
+
+
+def _plain(value: Any) -> Any:
+    return float(value) if isinstance(value, Tensor) else value
+
+
+def _number(value: float | Tensor) -> float:
+    return float(value)
+
+
+def _describe(optimizer: torch.optim.Optimizer, naming: Naming) -> dict[str, Any]:
+    groups = [
+        {
+            key: float(value) if isinstance(value, Tensor) else value
+            for key, value in group.items()
+            if _is_setting(value)
+        }
+        for group in optimizer.param_groups
+    ]
+    tensors = [
+        {"name": name, "shape": list(p.shape), "dtype": str(p.dtype).removeprefix("torch."), "device": str(p.device)}
+        for name, p in zip(naming.names, (p for g in optimizer.param_groups for p in g["params"]), strict=True)
+    ]
+    kind = type(optimizer)
+    return {
+        "class": f"{kind.__module__}.{kind.__qualname__}",
+        "groups": groups,
+        "tensors": tensors,
+        "model": naming.model,
+    }
+
+
+def _is_setting(value: Any) -> bool:
+    if isinstance(value, Tensor):
+        return value.numel() == 1
+    return (
+        value is None
+        or isinstance(value, (bool, int, float, str))
+        or (isinstance(value, tuple) and all(isinstance(v, (bool, int, float)) for v in value))
+    )

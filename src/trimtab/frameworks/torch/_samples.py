@@ -1,0 +1,103 @@
+"""The dearer quantities of a sampled step: weights, updates, extremes, and g^2/v of Adam-like optimizers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ._norms import careful_norm, count_nonfinite, dense_values
+
+BUFFER_BYTES = 64 << 20
+CHUNK = 1 << 20
+
+
+@dataclass
+class Sampler:
+    """Measures one optimizer's tensors around a step.
+
+    The weights before the step are copied into a buffer of at most BUFFER_BYTES that is kept; where all do not fit,
+    the tensors take turns.
+    """
+
+    _buffers: dict[int, Tensor] = field(default_factory=dict)
+    _turn: int = 0
+
+    def before(self, parameters: Sequence[Tensor], grads: Sequence[Tensor]) -> dict[str, list[Any]]:
+        """Columns for `parameters` as the step begins; `grads` are theirs, none of them None."""
+        self._keep_weights(parameters)
+        values = [dense_values(g) for g in grads]
+        return {
+            "grad_max": [float(torch.linalg.vector_norm(g, math.inf)) if g.numel() else 0.0 for g in values],
+            "grad_nonfinite": [count_nonfinite(g) for g in values],
+            "grad_zeros": [g.numel() - int(torch.count_nonzero(g)) for g in values],
+            "weight_norm": [_norm(p) for p in parameters],
+        }
+
+    def after(self, optimizer: torch.optim.Optimizer, parameters: Sequence[Tensor]) -> dict[str, list[Any]]:
+        """Columns of what the step did; None in a list where a tensor was not measured."""
+        updates = [_distance(p.detach(), self._buffers[id(p)]) if id(p) in self._held else None for p in parameters]
+        of_group = {id(p): group for group in optimizer.param_groups for p in group["params"]}
+        ratios = [_g2_over_v(optimizer.state.get(p), of_group[id(p)], p.grad) for p in parameters]
+        self._held = set()
+        return {"update_norm": updates, "g2_over_v": ratios}
+
+    _held: set[int] = field(default_factory=set)
+
+    def _keep_weights(self, parameters: Sequence[Tensor]) -> None:
+        self._held = set()
+        room = BUFFER_BYTES
+        order = [*parameters[self._turn :], *parameters[: self._turn]]
+        buffers: dict[int, Tensor] = {}
+        for taken, p in enumerate(order):
+            size = p.numel() * p.element_size()
+            if type(p.data) is not Tensor or size > BUFFER_BYTES:
+                continue
+            if size > room:
+                self._turn = (self._turn + taken) % len(order)
+                break
+            room -= size
+            kept = self._buffers.get(id(p))
+            if kept is None or kept.shape != p.shape or kept.dtype != p.dtype or kept.device != p.device:
+                kept = torch.empty_like(p)
+            buffers[id(p)] = kept.copy_(p.detach())
+        self._buffers = buffers
+        self._held = set(buffers)
+
+
+def _norm(p: Tensor) -> float:
+    values = dense_values(p)
+    dtype = torch.float32 if values.dtype in (torch.float16, torch.bfloat16) else None
+    norm = float(torch.linalg.vector_norm(values, dtype=dtype)) if values.numel() else 0.0
+    return norm if 0 < norm < math.inf else careful_norm(p)
+
+
+def _distance(now: Tensor, before: Tensor) -> float:
+    """||now - before||_2, computed in `before`'s memory, which is spent."""
+    return _norm(before.sub_(now))
+
+
+def _g2_over_v(state: dict[str, Any] | None, group: dict[str, Any], grad: Tensor | None) -> float | None:
+    """sqrt(mean(g^2 / v_hat)) with v_hat = v / (1 - beta2^t), of an optimizer that keeps `exp_avg_sq`.
+
+    Source: Wortsman et al. 2023, arXiv:2304.13013, section 3.4 (RMS_t), with AdamW's epsilon squared
+    as the floor of v_hat.
+    """
+    betas = group.get("betas")
+    if not state or "exp_avg_sq" not in state or "step" not in state or grad is None or betas is None:
+        return None
+    v, g = dense_values(state["exp_avg_sq"]), dense_values(grad)
+    if v.shape != g.shape:
+        return None
+    correction = 1.0 - float(betas[1]) ** float(state["step"])
+    floor = float(group.get("eps", 1e-8)) ** 2
+    total = 0.0
+    parts = (torch.split(t.reshape(-1), CHUNK) for t in (v, g))
+    for v_part, g_part in zip(*parts, strict=True):
+        ratio = g_part.float().square().div_(v_part.float().div(correction).clamp_(min=floor))
+        total += float(ratio.sum())
+    return math.sqrt(total / g.numel()) if g.numel() else None

@@ -1,0 +1,414 @@
+"""Watches every PyTorch training of a process: the optimizer's steps, and all that is known at each."""
+
+from __future__ import annotations
+
+import functools
+import math
+import sys
+from collections.abc import Callable, Iterator
+from time import monotonic
+from typing import Any
+from weakref import ref
+
+import torch
+from torch import Tensor
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+
+from ._backward import BackwardReader
+from ._clips import ClipCall, ClipReader
+from ._failures import FailureTeller
+from ._guard import Guard
+from ._losses import LossReader
+from ._modules import ModuleReader
+from ._norms import Reading, dense_values
+from ._optimizers import StepRow, WatchedOptimizer
+from ._outbox import Outbox, Session
+from ._patches import Patches
+from ._scaler import ScalerReader
+from ._validation import ValidationPasses
+from ._window import SamplingClock, Window
+
+Optimizer = torch.optim.Optimizer
+
+
+class TorchWatch:
+    """All hooks into PyTorch, and the state that they share."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._started = session.started
+        self._outbox = Outbox(session)
+        self._found: dict[int, tuple[ref[Optimizer], WatchedOptimizer]] = {}
+        self._every: list[WatchedOptimizer] = []
+        self._newest: WatchedOptimizer | None = None
+        self._follows: Any = None
+        self._said: set[str] = set()
+        self._guard = Guard(session)
+        self._patches = Patches()
+        self._clock = SamplingClock()
+        self._scaler = ScalerReader(self._guard, self._step_withheld)
+        self._backward = BackwardReader(
+            self._guard, self._scaler, self._clock, self._alive, self._parameter_names, self._note_blow_up
+        )
+        self._modules = ModuleReader(self._guard, self._backward, self._say_compiled)
+        self._validation = ValidationPasses(session)
+        self._losses = LossReader(self._guard, self._any_in_training, self._validation.add)
+        self._clips = ClipReader(self._guard, self._note_clip)
+
+    def attach(self) -> None:
+        """Begin to watch. Called once, when PyTorch has been imported."""
+        self._session.position = self._position
+        self._session.on_exit(self._guard(self._at_exit))
+        self._session.on_fork(self._guard(self._in_child))
+        self._session.describe(torch={"version": torch.__version__, "threads": torch.get_num_threads()})
+        self.hook()
+
+    def hook(self, sampling: bool = True) -> None:
+        """Install every hook. Without `sampling` only what is recorded at every step is measured."""
+        for reader in (self._clips, self._scaler, self._losses, self._backward, self._modules):
+            reader.attach(self._patches)
+        self._wrap_construction()
+        self._patches.add(register_optimizer_step_pre_hook(self._guard(self._before_step)))
+        self._after = self._guard(self._after_step)
+        self._clock.resume(self._now(), sampling)
+        self._sample(self._clock.on)
+
+    def detach(self) -> None:
+        """Take every hook away again."""
+        self._modules.switch(False)
+        self._follow(False)
+        self._patches.undo()
+
+    @property
+    def snapshot_seconds(self) -> float:
+        """Time that copies for the black box have taken."""
+        return sum(watched.failures.keeper.seconds for watched in self._every)
+
+    # The optimizer's step.
+
+    def _before_step(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        watched = self._find(optimizer)
+        if not (self._clock.on or kwargs or len(args) > 1 or self._is_special(watched)):
+            now = monotonic() - self._started
+            if watched.quick_step(optimizer, self._backward.window.losses, now, self._guard.seconds):
+                if self._follows is not None:
+                    self._follow(False)
+                self._guard.seconds = 0.0
+                self._backward.window.stepped = True
+                self._newest = watched
+                self._clock.left -= 1
+                if self._clock.left <= 0:
+                    self._end_quiet(now)
+                return None
+        return self._full_step(watched, optimizer, args, kwargs)
+
+    def _is_special(self, watched: WatchedOptimizer) -> bool:
+        """More than the norms of the gradients is wanted of this step."""
+        return bool(
+            self._backward.window.clips
+            or self._scaler.is_used
+            or self._validation.is_under_way
+            or watched.pending is not None
+            or watched.nests
+            or watched.is_sharded
+        )
+
+    def _end_quiet(self, now: float) -> None:
+        self._clock.end_quiet(now)
+        self._sample(True)
+
+    def _full_step(
+        self, watched: WatchedOptimizer, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """A step that is sampled, has a closure, a clip or a scaler, or of which anything else is out of the common."""
+        self._follow(True)
+        if watched.pending is not None:
+            if _steps_under_way(optimizer) > 1:
+                watched.depth += 1
+                watched.nests = True
+                return None
+            watched.finish_step()  # the step before ended in an exception
+        watched.depth = 0
+        self._scaler.note_step(optimizer)
+        closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
+        if callable(closure):
+            return self._through_closure(watched, optimizer, args, kwargs, closure)
+        self._measure(watched, optimizer)
+        return None
+
+    def _follow(self, on: bool) -> None:
+        """Hook the ends of steps too, or no longer. Not to be called at the end of one: torch is iterating over
+        the hooks then."""
+        if on and self._follows is None:
+            self._follows = register_optimizer_step_post_hook(self._after)
+        elif not on and self._follows is not None:
+            self._follows.remove()
+            self._follows = None
+
+    def _through_closure(
+        self,
+        watched: WatchedOptimizer,
+        optimizer: Optimizer,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        closure: Callable[[], Any],
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Have the gradients read after the closure's first evaluation, before anything is changed."""
+        measure = self._guard(self._measure)
+
+        @functools.wraps(closure)
+        def evaluate() -> Any:
+            result = closure()
+            if watched.pending is None:
+                measure(watched, optimizer)
+            if watched.pending is not None:
+                watched.pending.evaluations += 1
+            return result
+
+        if "closure" in kwargs:
+            return args, kwargs | {"closure": evaluate}
+        return (args[0], evaluate, *args[2:]), kwargs
+
+    @torch.no_grad()
+    def _measure(self, watched: WatchedOptimizer, optimizer: Optimizer) -> None:
+        self._validation.end()
+        groups = optimizer.param_groups
+        every = [p.grad for group in groups for p in group["params"]]
+        if len(every) != watched.parameters:
+            watched.send()
+            watched.rename(optimizer)
+            self._describe()
+        grads = [g for g in every if g is not None]
+        if watched.is_sharded:
+            grads = [dense_values(g) for g in grads]
+        present = None if len(grads) == len(every) else [i for i, g in enumerate(every) if g is not None]
+        reading, raw, factor = self._read(watched, groups, grads, present)
+        lr = groups[0].get("lr", math.nan)
+        watched.pending = row = StepRow(
+            step=watched.steps,
+            time=self._now(),
+            losses=list(self._backward.window.losses),
+            lr=lr,
+            lr_max=lr if len(groups) == 1 else max(float(group.get("lr", math.nan)) for group in groups),
+            reading=reading,
+            raw=raw,
+            clip_factor=factor,
+            grad_scale=self._scaler.still_in_gradients(optimizer),
+            loss_scale=self._scaler.scale,
+            sampled=self._clock.on,
+            skipped=self._scaler.found_inf(optimizer),
+        )
+        watched.steps += 1
+        fixes = (raw or reading).fixes
+        lost = bool(fixes) and not all(map(math.isfinite, fixes.values()))
+        if lost:
+            parameters = [p for group in groups for p in group["params"]]
+            weights = dict(zip(watched.naming.names, parameters, strict=True))
+            watched.tell_nonfinite(row, (raw or reading).norms(), self._backward.window.forward, weights)
+        if row.sampled:
+            parameters = [p for group in groups for p in group["params"] if p.grad is not None]
+            row.samples = watched.sampler.before(parameters, grads)
+            if not lost:
+                watched.failures.keeper.maybe_copy(optimizer, row.step, watched.naming.names)
+
+    def _read(
+        self,
+        watched: WatchedOptimizer,
+        groups: list[dict[str, Any]],
+        grads: list[Tensor],
+        present: list[int] | None,
+    ) -> tuple[Reading, Reading | None, float | None]:
+        """The norms as the optimizer gets them, and the raw ones where the script has clipped.
+
+        Where one clip covered just these gradients its raw norms and its factor say all, and the
+        gradients are not read again (but they are at sampled steps).
+        """
+        clips = self._backward.window.clips
+        if not clips:
+            return watched.read(grads, present), None, None
+        ids = [id(p) for group in groups for p in group["params"] if p.grad is not None]
+        if len(clips) == 1 and clips[0].ids == ids and clips[0].factor is not None and not self._clock.on:
+            watched.expect(present)
+            return clips[0].raw, None, clips[0].factor
+        reading = watched.read(grads, present)
+        raw_by_id: dict[int, float] = {}
+        for call in clips:
+            for key, norm in zip(call.ids, call.raw.norms(), strict=True):
+                raw_by_id.setdefault(key, float(norm))
+        if raw_by_id.keys().isdisjoint(ids):
+            return reading, None, None
+        norms = reading.norms()
+        return reading, Reading(None, [], {i: raw_by_id.get(key, float(norms[i])) for i, key in enumerate(ids)}), None
+
+    def _after_step(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        watched = self._find(optimizer)
+        if watched.depth:
+            watched.depth -= 1
+            return
+        row = watched.pending
+        if row is None:
+            return
+        if row.samples:
+            parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+            if len(parameters) == len(row.samples["weight_norm"]):
+                with torch.no_grad():
+                    row.samples |= watched.sampler.after(optimizer, parameters)
+        self._close_window(watched, row)
+
+    def _step_withheld(self, optimizer: Optimizer) -> None:
+        """A gradient scaler kept the optimizer from stepping: a row all the same, marked as skipped."""
+        watched = self._find(optimizer)
+        self._measure(watched, optimizer)
+        if watched.pending is not None:
+            watched.pending.skipped = True
+            watched.pending.samples = {}
+            self._close_window(watched, watched.pending)
+
+    def _close_window(self, watched: WatchedOptimizer, row: StepRow) -> None:
+        if row.sampled:
+            watched.send_modules(row, self._modules.take())
+            alone = self._newest in (None, watched) or row.step == 0
+            watched.send_loss(row, self._losses.take(), self._backward.window.leftover.get(watched.index), alone)
+        watched.pending = None
+        self._end_window(watched, row)
+        watched.note(row)
+
+    def _end_window(self, watched: WatchedOptimizer, row: StepRow) -> None:
+        """`row` is complete; from here on is what leads to the next step."""
+        self._newest = watched
+        window = self._backward.window
+        window.stepped = True
+        if window.clips:
+            window.clips = []
+        row.watch_seconds, self._guard.seconds = self._guard.seconds, 0.0
+        clock = self._clock
+        if clock.on:
+            clock.end_sampled(watched.index, row.time, row.watch_seconds)
+            self._sample(clock.on)
+        else:
+            clock.left -= 1
+            if clock.left <= 0:
+                self._end_quiet(row.time)
+
+    def _note_clip(self, call: ClipCall) -> None:
+        self._backward.window.clips.append(call)
+
+    # What is known of the optimizers.
+
+    def _find(self, optimizer: Optimizer) -> WatchedOptimizer:
+        entry = self._found.get(id(optimizer))
+        if entry is not None and entry[0]() is optimizer:
+            return entry[1]
+        if self._backward.under_way:
+            self._say_unseen(
+                "optimizer in backward",
+                "An optimizer steps inside the backward pass: no moment exists at which all gradients are there, "
+                "so every such optimizer is recorded by itself.",
+            )
+        watched = WatchedOptimizer(
+            len(self._every), optimizer, self._outbox, FailureTeller(self._session, self._scaler)
+        )
+        self._found[id(optimizer)] = (ref(optimizer), watched)
+        self._every.append(watched)
+        self._describe()
+        if watched.is_sharded:
+            self._say_unseen(
+                "the whole of sharded tensors",
+                "Parameters are sharded over processes: norms are those of the part that this process holds.",
+            )
+        return watched
+
+    def _alive(self) -> Iterator[tuple[int, Optimizer]]:
+        for r, watched in self._found.values():
+            if (optimizer := r()) is not None:
+                yield watched.index, optimizer
+
+    def _describe(self) -> None:
+        self._session.describe(optimizers=[watched.info for watched in self._every])
+
+    def _parameter_names(self) -> dict[int, str]:
+        names: dict[int, str] = {}
+        for index, optimizer in self._alive():
+            parameters = (p for group in optimizer.param_groups for p in group["params"])
+            names |= {id(p): name for p, name in zip(parameters, self._every[index].naming.names, strict=False)}
+        return names
+
+    def _any_in_training(self) -> bool:
+        roots = (r() for watched in self._every for r in watched.naming.roots)
+        return any(root is not None and root.training for root in roots)
+
+    # Beginning and end.
+
+    def _wrap_construction(self) -> None:
+        """A new optimizer: the step to come is the first of a training, and is sampled in full."""
+        original = Optimizer.__init__
+        restart = self._guard(self._restart_sampling)
+
+        @functools.wraps(original)
+        def init(optimizer: Optimizer, *args: Any, **kwargs: Any) -> None:
+            original(optimizer, *args, **kwargs)
+            restart()
+
+        self._patches.replace(Optimizer, "__init__", init)
+
+    def _restart_sampling(self) -> None:
+        self._clock.restart()
+        self._sample(True)
+
+    def _sample(self, on: bool) -> None:
+        self._losses.switch(on)
+        self._modules.switch(on)
+
+    def _at_exit(self) -> None:
+        self._validation.end()
+        for watched in self._every:
+            watched.finish_step()
+            watched.send()
+        if self._newest is not None:
+            self._newest.failures.exception(self._newest.steps - 1)
+        if self._backward.passes and not self._every:
+            self._say_unseen(
+                "no step",
+                f"The backward pass ran {self._backward.passes} times, but no step of a torch.optim optimizer was "
+                "seen: it may be compiled (torch.compile of the step), or written by hand.",
+            )
+
+    def _note_blow_up(self, loss: float) -> None:
+        if self._newest is not None:
+            self._newest.failures.blow_up(self._newest.steps, loss)
+
+    def _say_unseen(self, what: str, why: str) -> None:
+        if what not in self._said:
+            self._said.add(what)
+            self._session.event("unseen", what=what, why=why)
+
+    def _say_compiled(self) -> None:
+        self._say_unseen(
+            "module outputs",
+            "torch.compile is used: outputs of modules and their gradients are not measured, since hooks would "
+            "make it compile anew. Gradients, weights, updates and losses are.",
+        )
+
+    def _in_child(self) -> None:
+        """A forked child: what is not yet sent is its parent's; its own optimizers are found as they step."""
+        self._found.clear()
+        self._every.clear()
+        self._newest = None
+        self._backward.window = Window()
+
+    def _position(self) -> tuple[int, int]:
+        return (-1, -1) if self._newest is None else (self._newest.index, self._newest.steps - 1)
+
+    def _now(self) -> float:
+        return monotonic() - self._started
+
+
+def _steps_under_way(optimizer: Optimizer) -> int:
+    """How many calls of this optimizer's (hooked) step are on the stack: 2 where a subclass calls super().step()."""
+    count = 0
+    frame = sys._getframe()
+    while (caller := frame.f_back) is not None:
+        frame = caller
+        if frame.f_code.co_name == "wrapper" and frame.f_globals.get("__name__") == "torch.optim.optimizer":
+            count += frame.f_locals.get("self") is optimizer
+    return count
