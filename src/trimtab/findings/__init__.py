@@ -1,0 +1,55 @@
+"""Judgements on a run, drawn from its record alone. One file per trouble; `TROUBLES` lists them.
+
+To add one: a file with its rule and its `TROUBLE`, a line in `TROUBLES`, and rows in tests/findings.
+The order is that of cause before effect where two begin at the same step.
+"""
+
+from __future__ import annotations
+
+from . import (
+    _crash,
+    _diverging_loss,
+    _exploding_gradient,
+    _non_finite,
+    _stalled_loss,
+    _vanishing_gradient,
+)
+from ._causes import CAUSES as CAUSES
+from ._crash import crash_line as crash_line
+from ._finding import OUTCOMES as OUTCOMES
+from ._finding import SEVERITIES as SEVERITIES
+from ._finding import Cause as Cause
+from ._finding import Finding as Finding
+from ._finding import Verdict as Verdict
+from ._finding import at_least as at_least
+from ._history import History as History
+from ._history import RecordLike as RecordLike
+from ._history import SeriesLike as SeriesLike
+from ._history import Track as Track
+from ._judge import judge_with
+from ._judge import with_alarms as with_alarms
+from ._parts import parts as parts
+from ._progress import Progress as Progress
+from ._progress import progress as progress
+from ._text import number as number
+from ._text import plural as plural
+from ._trouble import Trouble as Trouble
+from ._unseen import unseen as unseen
+
+TROUBLES: tuple[Trouble, ...] = (
+    _vanishing_gradient.TROUBLE,
+    _exploding_gradient.TROUBLE,
+    _diverging_loss.TROUBLE,
+    _non_finite.TROUBLE,
+    _stalled_loss.TROUBLE,
+    _crash.TROUBLE,
+)
+
+
+def judge(record: RecordLike, *, live: bool = False) -> Verdict:
+    """The verdict on a run: its outcome, its troubles with their consequences, and what was compared with what.
+
+    Pure: the record alone decides. `live` asks for what is certain enough to interrupt someone
+    while the training still runs; it costs under 20 ms at 100,000 steps.
+    """
+    return judge_with(TROUBLES, record, live=live)

@@ -1,0 +1,262 @@
+"""diverging-loss: the loss rises beyond where it began, or back to chance, and stays there or loses much time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from ._evidence import LARGE_UPDATE, clip_remedy, learning_rate_too_high, lower_rate
+from ._excursion import (
+    CLEAR_OF_NOISE,
+    LIVE_RISE,
+    LIVE_STEPS,
+    OUTSIDE,
+    Excursion,
+    alarmed,
+    clear_of_noise,
+    excursion,
+    stays_beyond,
+)
+from ._finding import Cause, Finding
+from ._history import Floats, History, Track
+from ._levels import block_medians, noise
+from ._progress import CLEAR_GAIN, progress
+from ._text import number
+from ._trouble import Trouble
+
+RISE = 2.0  # times the larger of start and chance
+LOST = 0.9  # share of the reference at which a loss that had learned (under half of it) counts as back at chance
+RUNAWAY = 1e4  # times its own scale: a loss without a floor, followed downwards
+
+
+@dataclass(frozen=True)
+class Onset:
+    """From `row` of the track on, the loss stayed beyond `threshold`; where there is an `away`, it came back."""
+
+    row: int
+    how: str  # rises, returns, falls (without end) or comes back
+    reference: float
+    threshold: float
+    level: float
+    best: float
+    away: Excursion | None = None
+    trained: bool = False  # it came back, and the training got over it
+
+    @property
+    def severity(self) -> str:
+        """Fatal where the loss ended beyond its reference, serious where it came back no further than to that."""
+        if self.how == "comes back":
+            return "warning" if self.trained else "fatal" if self.level > self.reference else "serious"
+        return "serious" if self.how == "falls" else "fatal"
+
+
+def onset(history: History, track: Track) -> Onset | None:
+    """Where the loss left, for good or for long, judged on its finite values; None where it did not."""
+    values = track.finite_loss
+    if history.adversarial or len(values) < 4:
+        return None
+    if history.live:
+        return _live(track, values)
+    if values.min() < 0:
+        return _signed(track, values)
+    return _rise(track, values) or _return(track, values) or _comes_back(history, track, values)
+
+
+def diverging_loss(history: History) -> Iterator[Finding]:
+    track = history.lead
+    found = onset(history, track) if track else None
+    if track is None or found is None:
+        return
+    step = int(track.step[found.row])
+    causes, remedies = _causes(track, found)
+    yield Finding(
+        "diverging-loss",
+        "serious" if history.live else found.severity,
+        step,
+        int(track.step[track.finite_rows[found.away.last]]) if found.away else track.last_step,
+        _says(track, found, step),
+        (history.place(track),) if history.several else (),
+        {
+            "loss": found.level,
+            "reference": found.reference,
+            "threshold": found.threshold,
+            "best_before": found.best,
+            **({"peak": found.away.peak, "steps_beyond": found.away.steps} if found.away else {}),
+        },
+        tuple(causes),
+        tuple(remedies),
+    )
+
+
+def reference_of(track: Track, values: Floats) -> float:
+    """The larger of chance and the loss before the first update (a batch's luck guarded by the median of five)."""
+    start = min(float(values[0]), float(np.median(values[:5])))
+    return max(start, track.chance) if np.isfinite(track.chance) and track.chance > 0 else start
+
+
+def _end(values: Floats) -> Floats:
+    return values[-max(3, len(values) // 5) :]
+
+
+def _rise(track: Track, values: Floats) -> Onset | None:
+    reference = reference_of(track, values)
+    threshold = RISE * reference
+    end = _end(values)
+    if reference <= 0 or float(np.quantile(end, 0.25)) <= threshold:
+        return None
+    level = float(np.median(end))
+    if not np.isfinite(track.chance) and not clear_of_noise(values, end, reference):
+        return None
+    row = _last_departure(values, threshold)
+    return Onset(int(track.finite_rows[row]), "rises", reference, threshold, level, _best(values, row))
+
+
+def _return(track: Track, values: Floats) -> Onset | None:
+    """A loss that had learned and lost it: back at the reference after having been under half of it."""
+    if len(values) < 20:
+        return None
+    reference = track.chance if np.isfinite(track.chance) and track.chance > 0 else reference_of(track, values)
+    medians = block_medians(values, 64)
+    best = float(medians.min())
+    end = _end(values)
+    level = float(np.median(end))
+    if best >= 0.5 * reference or float(np.quantile(end, 0.25)) < LOST * reference:
+        return None
+    threshold = float(np.sqrt(max(best, 1e-300) * level))
+    row = _last_departure(values, threshold)
+    return Onset(int(track.finite_rows[row]), "returns", reference, threshold, level, best)
+
+
+def _comes_back(history: History, track: Track, values: Floats) -> Onset | None:
+    """A loss that was far beyond its reference for long. Where the training got over it, only what rang the alarm."""
+    reference = reference_of(track, values)
+    state = progress(history)
+    trained = state.learned and state.last < (1 - CLEAR_GAIN) * reference
+    away = alarmed(track, values, reference)
+    if not trained:
+        away = excursion(track, values, reference) or away
+    if away is None:
+        return None
+    row = int(track.finite_rows[away.first])
+    best = _best(values, away.first)
+    return Onset(row, "comes back", reference, away.threshold, state.last, best, away, trained)
+
+
+def _signed(track: Track, values: Floats) -> Onset | None:
+    """A loss that may be negative: its scale is its start, its noise or its own fall, whichever is largest."""
+    start = float(np.median(values[:5]))
+    spread = max(abs(start), CLEAR_OF_NOISE * noise(values), start - _best(values, len(values)))
+    end = _end(values)
+    level = float(np.median(end))
+    up, down = start + RISE * spread, start - RUNAWAY * max(abs(start), noise(values[: max(3, len(values) // 10)]))
+    if float(np.quantile(end, 0.25)) > up:
+        row = _last_departure(values, up)
+        return Onset(int(track.finite_rows[row]), "rises", start, up, level, _best(values, row))
+    if float(np.quantile(end, 0.75)) < down:
+        row = _last_departure(-values, -down)
+        return Onset(int(track.finite_rows[row]), "falls", start, down, level, level)
+    return None
+
+
+def _live(track: Track, values: Floats) -> Onset | None:
+    """Certain enough to interrupt: twenty steps beyond the threshold and not returning, or three far beyond it."""
+    if values[: len(values) - 3].min(initial=0.0) < 0:
+        return None
+    reference = reference_of(track, values)
+    last = values[-LIVE_STEPS:]
+    half = len(last) // 2
+    stays = len(values) > LIVE_STEPS and stays_beyond(last, RISE * reference)
+    far = bool(np.all(values[-3:] > LIVE_RISE * reference) and values[-1] >= values[-3])
+    if reference <= 0 or not (stays or far):
+        return None
+    level = float(np.median(last[half:]))
+    if not np.isfinite(track.chance) and not far and not clear_of_noise(values, last[half:], reference):
+        return None
+    row = _last_departure(values, RISE * reference)
+    return Onset(int(track.finite_rows[row]), "rises", reference, RISE * reference, level, _best(values, row))
+
+
+def _last_departure(values: Floats, threshold: float) -> int:
+    """The first value above the threshold of the final stretch whose running median of five stays above it."""
+    if len(values) < 25:
+        below = np.flatnonzero(values <= threshold)
+    else:
+        windows = np.lib.stride_tricks.sliding_window_view(values, 5)
+        below = np.flatnonzero(np.sum(windows > threshold, axis=1) < 3) + 2
+    begin = min(int(below[-1]) + 1 if len(below) else 0, len(values) - 1)
+    return begin + int(np.argmax(values[begin:] > threshold))
+
+
+def _best(values: Floats, row: int) -> float:
+    return float(block_medians(values[: max(row, 1)], 64).min())
+
+
+def _says(track: Track, found: Onset, step: int) -> str:
+    if found.away:
+        return _says_of_return(track, found, found.away)
+    if found.how == "falls":
+        return f"from step {step} on the loss runs away downwards, to {number(found.level)}: it has no least value"
+    if found.how == "returns":
+        return (
+            f"the loss had come down to {number(found.best)}, rose from step {step} on and stayed at "
+            f"{number(found.level)}, where it began"
+        )
+    return (
+        f"from step {step} on the loss stays above {number(found.threshold)} (twice the larger of its start and "
+        f"chance), at {number(found.level)}"
+    )
+
+
+def _says_of_return(track: Track, found: Onset, away: Excursion) -> str:
+    known = bool(np.isfinite(track.chance))
+    against = f"chance is {number(track.chance)}" if known else f"it began at {number(found.reference)}"
+    end = (
+        f"; the training recovered, and ended at {number(found.level)}"
+        if found.trained
+        else f", and ended at {number(found.level)}: {against}"
+    )
+    begin = int(track.step[track.finite_rows[away.first]])
+    return (
+        f"from step {begin} on the loss rose to {number(away.peak)}, was above {number(away.threshold)} at "
+        f"{away.steps:,} of {len(track.finite_loss):,} steps{end}"
+    )
+
+
+def _causes(track: Track, found: Onset) -> tuple[list[Cause], list[str]]:
+    if found.how == "falls":
+        return [Cause("wrong-sign", "a loss that is minimised towards minus infinity usually has the wrong sign")], []
+    high = found.away.peak if found.away else found.level
+    grew = f"the loss went from {number(found.best)} to {number(high)}"
+    return [learning_rate_too_high(track, grew=grew)], [lower_rate(track), *clip_remedy(track), "warmup=100"]
+
+
+TROUBLE = Trouble(
+    name="diverging-loss",
+    summary="The loss rises far beyond where it began, or back to chance, and stays there or loses much of the run.",
+    measures="The loss of every step. Its reference is the larger of the loss before the first update and of chance "
+    "(the best constant answer on the run's own targets). The end is the last fifth of the run, by quartiles, so "
+    "that spikes do not count. A loss that may be negative is measured on its own scale.",
+    hurts="The training is lost, or what had been learned is; what comes back comes back to chance at first, the "
+    "initial weights destroyed.",
+    is_not=(
+        "A spike that recovers.",
+        "A rise that the training got over: a warning, and only where it had rung the alarm while it lasted.",
+        "The noise of small batches: the lower quartile of the end must lie beyond the threshold, and where "
+        "chance is not known the rise must clear six standard deviations of the log loss.",
+        "A start at a loss of thousands that comes down: the reference is that start.",
+        "The losses of a GAN or of an actor and its critic, which move against each other: they are not judged.",
+    ),
+    threshold=f"{RISE:g} times the reference (measured: runs that trained stayed under 1.1 times full-batch and 1.6 "
+    f"times with minibatches), or a return to {LOST:.0%} of it after having been under half. A loss that came back, "
+    f"but not clearly below chance and start, counts if a tenth of the run lay beyond {RISE:g} times the reference, or "
+    f"beyond {OUTSIDE:g} times with a peak beyond {RISE:g} and an update of more than {LARGE_UPDATE:.0%} of the "
+    f"weights. While the training runs: {LIVE_STEPS} steps in a row, or 3 above {LIVE_RISE:g} times. To be calibrated "
+    "on the corpus.",
+    causes=("learning-rate-too-high", "missing-warm-up", "wrong-sign", "bad-batch", "stale-second-moment"),
+    remedies="lr*0.1 first; clip=global:1.0 if the gradient jumped; warmup=100 if it happened in the first steps.",
+    rule=diverging_loss,
+    sources=("Lewkowycz et al. 2020, arXiv:2003.02218 (a loss that rises first and returns)",),
+    leads_to=frozenset({"non-finite", "stalled-loss", "exploding-gradient", "crash"}),
+)
