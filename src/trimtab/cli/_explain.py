@@ -1,0 +1,33 @@
+"""Explain a trouble or a cause: what is measured, why it hurts, what it is not, what to try.
+
+examples:
+  trimtab explain                        all troubles and causes, a line each
+  trimtab explain vanishing-gradient
+  trimtab explain learning-rate-too-high
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", nargs="?", metavar="NAME", help="a trouble or a cause; without it all are listed")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    from trimtab.report._explain import as_json, listing, text
+    from trimtab.verbs._explain import explain
+
+    if args.name is None:
+        found = None
+        print(json.dumps(as_json(None), indent=2) if args.json else listing())
+        return 0
+    found = explain(args.name)
+    print(json.dumps(as_json(found), indent=2) if args.json else text(args.name, found))
+    return 0
