@@ -9,7 +9,3 @@ class TrimtabError(Exception):
 
 class NoSuchRunError(TrimtabError):
     """A path or name that is no run of trimtab."""
-
-
-class MissingPackageError(TrimtabError):
-    """An optional package is not installed; the message is the pip line that installs it."""

@@ -84,7 +84,6 @@ class _Server:
         self._selector = selectors.DefaultSelector()
         self._listener = listener
         self._peers: dict[int, _Peer] = {}
-        self._controlled = False
         self._facts: dict[str, Any] | None = None
         self._give_up_at = float("inf")
         self._flush_at = 0.0

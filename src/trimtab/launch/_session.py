@@ -81,10 +81,6 @@ class Session:
         return self._directory or None
 
     @property
-    def has_spoken(self) -> bool:
-        return self._line is not None
-
-    @property
     def channel(self) -> Line:
         """The line to the recorder; another one after a fork, or after a signal tore the first."""
         line = self._line

@@ -192,6 +192,21 @@ def test_a_clip_by_value_and_one_of_some_parameters(watched):
         assert row["grad_norm"] == pytest.approx(applied, rel=1e-5)
 
 
+def test_a_clip_before_the_last_backward_pass_is_not_taken_for_the_gradients_norm(watched):
+    model, (x, y) = small_model(), batch()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    norms = []
+    for _ in range(5):
+        optimizer.zero_grad()
+        (100 * F.cross_entropy(model(x), y)).backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 0.5)
+        (100 * F.cross_entropy(model(x), y)).backward()
+        norms.append(norm_of(model.parameters()))
+        optimizer.step()
+    watched.finish()
+    assert [row["grad_norm"] for row in watched.table("steps")] == pytest.approx(norms, rel=1e-5)
+
+
 def test_culprits_are_found_before_a_clip_spreads_them(watched):
     model, (x, y) = small_model(), batch()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)

@@ -72,8 +72,7 @@ class BackwardReader:
         loss = root.item()
         if type(loss) is not float or not math.isfinite(loss):
             return False
-        if self.window.stepped:
-            self.window.restart()
+        self.window.begin_pass()
         self.window.losses.append(loss)
         self.passes += 1
         if abs(loss) > self._limit:
@@ -89,8 +88,7 @@ class BackwardReader:
             self._on_blow_up(loss)
 
     def _read(self, tensors: Any) -> None:
-        if self.window.stepped:
-            self.window.restart()
+        self.window.begin_pass()
         self.passes += 1
         if self._clock.on and not self.window.losses:
             self.window.leftover = {

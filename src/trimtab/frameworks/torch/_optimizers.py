@@ -52,7 +52,6 @@ class WatchedOptimizer:
 
     def __init__(self, index: int, optimizer: torch.optim.Optimizer, outbox: Outbox, failures: FailureTeller) -> None:
         self.index = index
-        self.kind = type(optimizer).__name__
         self.steps = 0
         self.pending: StepRow | None = None
         self.depth = 0

@@ -40,16 +40,12 @@ class Sampler:
 
     def after(self, optimizer: torch.optim.Optimizer, parameters: Sequence[Tensor]) -> dict[str, list[Any]]:
         """Columns of what the step did; None in a list where a tensor was not measured."""
-        updates = [_distance(p.detach(), self._buffers[id(p)]) if id(p) in self._held else None for p in parameters]
+        updates = [_distance(p.detach(), self._buffers[id(p)]) if id(p) in self._buffers else None for p in parameters]
         of_group = {id(p): group for group in optimizer.param_groups for p in group["params"]}
         ratios = [_g2_over_v(optimizer.state.get(p), of_group[id(p)], p.grad) for p in parameters]
-        self._held = set()
         return {"update_norm": updates, "g2_over_v": ratios}
 
-    _held: set[int] = field(default_factory=set)
-
     def _keep_weights(self, parameters: Sequence[Tensor]) -> None:
-        self._held = set()
         room = BUFFER_BYTES
         order = [*parameters[self._turn :], *parameters[: self._turn]]
         buffers: dict[int, Tensor] = {}
@@ -66,7 +62,6 @@ class Sampler:
                 kept = torch.empty_like(p)
             buffers[id(p)] = kept.copy_(p.detach())
         self._buffers = buffers
-        self._held = set(buffers)
 
 
 def _norm(p: Tensor) -> float:

@@ -30,6 +30,14 @@ class Window:
     forward: dict[str, Any] | None = None
     stepped: bool = False
 
+    def begin_pass(self) -> None:
+        """A backward pass begins: the first of the next window, or one that adds to gradients already clipped, of which
+        the clip then says nothing any more."""
+        if self.stepped:
+            self.restart()
+        elif self.clips:
+            self.clips = []
+
     def restart(self) -> None:
         """Begin the next window. Lists are made anew: rows hold the old ones."""
         self.losses, self.forward, self.stepped = [], None, False
