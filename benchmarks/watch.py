@@ -1,12 +1,11 @@
 """The price of watching a PyTorch training, per step, against plain Python and against watching by hand.
 
-    python benchmarks/watch.py             all models, about three minutes
+    python benchmarks/watch.py             all models, about five minutes
     python benchmarks/watch.py --quick     a tenth of it
 
-In one process the same training goes on under each of these in turn, a block of steps each, in an order that
-changes every round:
+In one process the same training goes on under each of these in turn, in an order that changes every round, each
+block of steps between two plain ones, with which it is compared:
 
-    plain      nothing
     watched    trimtab, all tensors at every step, sampled steps, snapshots and sending to the recorder included
     norms      the same without sampled steps and snapshots: what is done at every step
     floor      one read of the gradients' bytes: g.sum() of each, one thread
@@ -14,10 +13,13 @@ changes every round:
     clip       torch.nn.utils.clip_grad_norm_ and .item() of its result
     loop       p.grad.norm().item() for every parameter
 
-What is printed of a variant is its time over plain's in the same round, per step: median over rounds, with the
-quartiles; CPU time is that of the training process. Snapshots for the black box are in `watched`, and on a line of
-their own. The first block of `watched`, with the first step's full sample, is not counted. The floor is also
-given as it is in a loop of its own, where the gradients of a small model never leave the cache.
+What is printed of a variant is its time over plain's, per step: the median over rounds and, after +-, the half-width
+of that median's 95 % interval; "in the step" is the time from the end of the backward pass to the end of
+optimizer.step() alone, where all of it lies but for a call at the loss and one at the backward pass, and where
+the noise of the forward and the backward pass does not come in. Blocks last a third of a second, so that each holds
+what is done once in a while, like sending. CPU time is that of the training process. The first block of `watched`,
+with the first step's full sample, is not counted. The floor is also given as it is in a loop of its own, where the
+gradients of a small model never leave the cache.
 """
 
 from __future__ import annotations
@@ -31,9 +33,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import date
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -67,52 +70,72 @@ def resnet() -> nn.Module:
 
 
 CLASSES = nn.CrossEntropyLoss()
-# name -> (model, batch, loss function, steps in a block)
-MODELS: dict[str, tuple[Callable[[], nn.Module], Callable[[], Batch], nn.Module, int]] = {
+BLOCK_SECONDS = 1 / 3
+# name -> (model, batch, loss function)
+MODELS: dict[str, tuple[Callable[[], nn.Module], Callable[[], Batch], nn.Module]] = {
     "MLP of 5.1 M, batch 64": (
         lambda: mlp(784, 1600, 1600, 800, 10),
         lambda: (torch.randn(64, 784), torch.randint(0, 10, (64,))),
         CLASSES,
-        40,
     ),
     "MLP of 10 k, batch 32": (
         lambda: mlp(64, 96, 40, 10),
         lambda: (torch.randn(32, 64), torch.randint(0, 10, (32,))),
         CLASSES,
-        1500,
     ),
     "LSTM of 17 k, length 50, batch 50": (
         LastOfLSTM,
         lambda: (torch.randn(50, 50, 2), torch.randn(50, 1)),
         nn.MSELoss(),
-        60,
     ),
     "ResNet of examples/, batch 32": (
         resnet,
         lambda: (torch.randn(32, 1, 8, 8), torch.randint(0, 10, (32,))),
         CLASSES,
-        40,
     ),
 }
+
+
+class Spent(NamedTuple):
+    """Of one block, per step: seconds before the step, in it, and CPU seconds of both."""
+
+    before: float
+    step: float
+    cpu: float
+
+    def over(self, a: Spent, b: Spent) -> Spent:
+        """What this block took over the mean of two others."""
+        return Spent(*(mine - (x + y) / 2 for mine, x, y in zip(self, a, b, strict=True)))
 
 
 class Training:
     """One model, its optimizer and one batch, stepped under each variant."""
 
     def __init__(self, name: str) -> None:
-        make, batch, self.loss, self.steps = MODELS[name]
+        make, batch, self.loss = MODELS[name]
         torch.manual_seed(0)
         self.model, self.batch = make(), batch()
         self.parameters = list(self.model.parameters())
         self.optimizer = torch.optim.SGD(self.parameters, lr=1e-3, momentum=0.9)
+        self.steps = 5
+        spent = self.run(lambda: None)
+        self.steps = max(3, int(BLOCK_SECONDS / (spent.before + spent.step)))
 
-    def run(self, before_step: Callable[[], object], steps: int) -> None:
+    def run(self, before_step: Callable[[], object]) -> Spent:
+        """Train for a block of steps."""
         x, y = self.batch
-        for _ in range(steps):
+        before = step = 0.0
+        cpu = time.process_time()
+        for _ in range(self.steps):
+            began = time.perf_counter()
             self.optimizer.zero_grad()
             self.loss(self.model(x), y).backward()
+            ready = time.perf_counter()
             before_step()
             self.optimizer.step()
+            step += time.perf_counter() - ready
+            before += ready - began
+        return Spent(before / self.steps, step / self.steps, (time.process_time() - cpu) / self.steps)
 
     def grads(self) -> list[torch.Tensor]:
         return [p.grad for p in self.parameters]
@@ -135,22 +158,22 @@ class Training:
             p.grad.norm().item()
 
 
-def seconds_of(work: Callable[[], object]) -> tuple[float, float]:
-    wall, cpu = time.perf_counter(), time.process_time()
+def seconds_of(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
     work()
-    return time.perf_counter() - wall, time.process_time() - cpu
+    return time.perf_counter() - began
 
 
 def measure(name: str, rounds: int) -> None:
     training = Training(name)
     watcher = current().watchers[-1]
-    before_step = dict.fromkeys(("plain", "watched", "norms"), lambda: None)
-    before_step |= {variant: getattr(training, variant) for variant in ("floor", "bare", "clip", "loop")}
+    by_hand = {variant: getattr(training, variant) for variant in ("floor", "bare", "clip", "loop")}
+    before_step: dict[str, Callable[[], object]] = dict.fromkeys(("watched", "norms"), lambda: None) | by_hand
     watcher.hook()
-    training.run(lambda: None, max(20, training.steps))
+    training.run(lambda: None)
     watcher.detach()
-    wall: dict[str, list[float]] = {variant: [] for variant in before_step}
-    cpu: dict[str, list[float]] = {variant: [] for variant in before_step}
+    plain = [training.run(lambda: None)]
+    extra: dict[str, list[Spent]] = {variant: [] for variant in before_step}
     snapshots = -watcher.snapshot_seconds
     for r in range(rounds):
         order = list(before_step)
@@ -158,34 +181,42 @@ def measure(name: str, rounds: int) -> None:
         for variant in order[turn:] + order[:turn]:
             if variant in ("watched", "norms"):
                 watcher.hook(sampling=variant == "watched")
-            took = seconds_of(lambda v=variant: training.run(before_step[v], training.steps))
+            spent = training.run(before_step[variant])
             watcher.detach()
-            wall[variant].append(took[0] / training.steps)
-            cpu[variant].append(took[1] / training.steps)
+            plain.append(training.run(lambda: None))
+            extra[variant].append(spent.over(plain[-2], plain[-1]))
     snapshots += watcher.snapshot_seconds
-    alone = {v: seconds_of(lambda v=v: [before_step[v]() for _ in range(100)])[0] / 100 for v in ("floor", "bare")}
-    report(name, wall, cpu, alone, snapshots / (rounds * training.steps))
-
-
-def report(
-    name: str, wall: dict[str, list[float]], cpu: dict[str, list[float]], alone: dict[str, float], snapshots: float
-) -> None:
-    plain = statistics.median(wall["plain"])
-    print(f"\n{name}: {plain * 1e6:,.0f} us a step, {statistics.median(cpu['plain']) * 1e6:,.0f} us of CPU")
-    print(f"  {'':8} {'over plain':>13} {'quartiles':>20} {'of the step':>12} {'CPU over plain':>15}")
-    extra: dict[str, float] = {}
-    for variant in list(wall)[1:]:
-        differences = [w - p for w, p in zip(wall[variant], wall["plain"], strict=True)]
-        low, extra[variant], high = statistics.quantiles(differences, n=4)
-        more_cpu = statistics.median(c - p for c, p in zip(cpu[variant], cpu["plain"], strict=True))
-        spread = f"{low * 1e6:,.1f} .. {high * 1e6:,.1f}"
-        share = extra[variant] / plain
-        print(f"  {variant:8} {extra[variant] * 1e6:10,.1f} us {spread:>20} {share:>11.1%} {more_cpu * 1e6:12,.1f} us")
-    print(f"  snapshots {snapshots * 1e6:,.1f} us; alone in a loop: ", end="")
+    alone = {variant: seconds_of(lambda v=variant: [by_hand[v]() for _ in range(100)]) / 100 for variant in by_hand}
+    report(name, plain, extra)
+    print(f"  snapshots {snapshots / rounds / training.steps * 1e6:,.1f} us; alone in a loop: ", end="")
     print(f"floor {alone['floor'] * 1e6:,.1f} us, bare {alone['bare'] * 1e6:,.1f} us")
-    ratios = [extra[variant] / extra["floor"] for variant in ("norms", "watched")]
-    print(f"  norms is {ratios[0]:.2f} x the floor, watched {ratios[1]:.2f} x; ", end="")
-    print(f"1.3 x bare + 20 us is {1.3e6 * extra['bare'] + 20:,.1f} us")
+
+
+def median(values: Iterable[float]) -> tuple[float, float]:
+    """The median and the half-width of its 95 % interval (McGill, Tukey and Larsen 1978: 1.57 IQR / sqrt n)."""
+    listed = list(values)
+    low, middle, high = statistics.quantiles(listed, n=4)
+    return middle, 1.57 * (high - low) / len(listed) ** 0.5
+
+
+def report(name: str, plain: list[Spent], extra: dict[str, list[Spent]]) -> None:
+    step = statistics.median(spent.before + spent.step for spent in plain)
+    print(f"\n{name}: {step * 1e6:,.0f} us a step, {statistics.median(s.cpu for s in plain) * 1e6:,.0f} us of CPU")
+    print(f"  {'us over plain':13} {'in all':>18} {'in the step':>18} {'CPU':>18} {'of the step':>12}")
+    cost: dict[str, tuple[float, float]] = {}
+    for variant, spent in extra.items():
+        columns = [
+            median(s.before + s.step for s in spent),
+            median(s.step for s in spent),
+            median(s.cpu for s in spent),
+        ]
+        cost[variant] = columns[0][0], columns[1][0]
+        cells = " ".join(f"{m * 1e6:10,.1f} +-{half * 1e6:5,.1f}" for m, half in columns)
+        print(f"  {variant:13} {cells} {columns[0][0] / step:>11.1%}")
+    for i, span in enumerate(("in all", "in the step")):
+        ratios = [cost[variant][i] / cost["floor"][i] for variant in ("norms", "watched")]
+        print(f"  {span}: norms is {ratios[0]:.2f} x the floor, watched {ratios[1]:.2f} x; ", end="")
+        print(f"1.3 x bare + 20 us is {1.3e6 * cost['bare'][i] + 20:,.1f} us")
 
 
 def start_up(rounds: int) -> None:
@@ -198,7 +229,7 @@ def start_up(rounds: int) -> None:
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": scratch}
         times: list[tuple[float, float]] = []
         for _ in range(rounds):
-            pair = tuple(seconds_of(lambda c=command: subprocess.run(c, **quiet))[0] for command in (plain, watched))
+            pair = tuple(seconds_of(lambda c=command: subprocess.run(c, **quiet)) for command in (plain, watched))
             times.append(pair)
         extra = [w - p for p, w in times]
         low, middle, high = statistics.quantiles(extra, n=4)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -19,6 +20,8 @@ from ._window import SamplingClock, Window
 
 # A loss of so many times the first one is a training lost: its black box is written.
 BLOW_UP = 1000.0
+# The limit once that has been told: only an infinite loss lies beyond.
+NEVER = sys.float_info.max
 
 
 class BackwardReader:
@@ -70,21 +73,28 @@ class BackwardReader:
         if type(root) is not Tensor or not root.is_cpu or root.dim():
             return False
         loss = root.item()
-        if type(loss) is not float or not math.isfinite(loss):
+        if not -self._limit <= loss <= self._limit and not self._is_finite(loss):
             return False
-        self.window.begin_pass()
-        self.window.losses.append(loss)
+        window = self.window
+        if window.stepped or window.clips:
+            window.begin_pass()
+        window.losses.append(loss)
         self.passes += 1
-        if abs(loss) > self._limit:
-            self._check_size(loss)
         return True
+
+    def _is_finite(self, loss: Any) -> bool:
+        """Of a loss beyond the limit; one that is, is told."""
+        finite = type(loss) is float and math.isfinite(loss)
+        if finite:
+            self._check_size(loss)
+        return finite
 
     def _check_size(self, loss: float) -> None:
         """The first loss sets the limit; the first beyond it is told, while a copy from before may still be had."""
         if not self._limit:
-            self._limit = BLOW_UP * abs(loss)
-        elif math.isfinite(self._limit):
-            self._limit = math.inf
+            self._limit = min(BLOW_UP * abs(loss), NEVER)
+        elif self._limit < NEVER:
+            self._limit = NEVER
             self._on_blow_up(loss)
 
     def _read(self, tensors: Any) -> None:

@@ -54,25 +54,26 @@ class NormPlan:
 
         Raises RuntimeError where a tensor has changed its layout since the plan was made.
         """
-        if not self.long:
-            norms = self._norms(tensors)
-        else:
+        if self.long:
             long = [tensors[i].view(-1) for i in self.long]
             norms = [torch.dot(flat, flat) for flat in long]
             if self.short:
                 norms += self._norms([tensors[i] for i in self.short])
-        if not self.on_cpu:
-            return torch.stack(norms)
-        return [n.item() for n in norms] if len(norms) < FEW else torch.stack(norms).tolist()
+        else:
+            norms = self._norms(tensors) if self.widen else torch._foreach_norm(tensors)  # type: ignore[assignment]
+        if self.on_cpu and len(norms) < FEW:
+            return [n.item() for n in norms]
+        stacked = torch.stack(norms)
+        return stacked.tolist() if self.on_cpu else stacked
 
     def _norms(self, tensors: list[Tensor]) -> list[Tensor]:
-        if self.widen:
-            return list(torch._foreach_norm(tensors, 2, dtype=torch.float32))
-        return torch._foreach_norm(tensors)  # type: ignore[return-value]
+        return list(torch._foreach_norm(tensors, 2, dtype=torch.float32 if self.widen else None))
 
     def trusts(self, numbers: Sequence[float]) -> bool:
         """False where a number is NaN, infinite or so small that its squares have lost digits."""
-        return sum(numbers) < math.inf and all(map(operator.ge, numbers, self.floors))
+        if not sum(numbers) < math.inf:
+            return False
+        return all(map(operator.ge, numbers, self.floors)) if self.long else min(numbers) >= SMALLEST_SAFE_NORM
 
 
 def plan_norms(tensors: Sequence[Tensor]) -> NormPlan | None:
@@ -133,12 +134,18 @@ def norm_table(plan: NormPlan, readings: Sequence[Reading]) -> Norms:
         numbers = np.array([r.numbers for r in readings])
     else:
         numbers = torch.stack([torch.as_tensor(r.numbers) for r in readings]).cpu().double().numpy()
-    numbers[:, : plan.squares] **= 0.5
-    table = np.empty_like(numbers)
-    table[:, plan.order] = numbers
+    table = norms_of(plan, numbers)
     for row, reading in enumerate(readings):
         for place, norm in reading.fixes.items():
             table[row, place] = norm
+    return table
+
+
+def norms_of(plan: NormPlan, numbers: Norms) -> Norms:
+    """From what `plan.read` returned, shape (readings, tensors), the norms in the order of the list."""
+    numbers[:, : plan.squares] **= 0.5
+    table = np.empty_like(numbers)
+    table[:, plan.order] = numbers
     return table
 
 
@@ -154,6 +161,8 @@ def careful_norm(tensor: Tensor) -> float:
     largest = float(torch.linalg.vector_norm(values, math.inf))
     if largest == 0.0 or not math.isfinite(largest):
         return largest
+    if values.is_complex():
+        values = torch.view_as_real(values.resolve_conj())  # of the same 2-norm
     scaled = values.double() / largest if values.numel() <= LONG else _chunked_scaled(values, largest)
     return largest * float(torch.linalg.vector_norm(scaled))
 

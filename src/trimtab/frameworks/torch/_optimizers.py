@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,16 +11,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ._census import Untrained, census
 from ._failures import FailureTeller
 from ._names import Naming, module_names, name_parameters
-from ._norms import NO_FIXES, NormPlan, Reading, norm_table, plan_norms, read_norms
+from ._norms import NO_FIXES, NormPlan, Norms, Reading, norm_table, norms_of, plan_norms, read_norms
 from ._outbox import Outbox
 from ._samples import Sampler
 
 BLOCK_STEPS = 64
 BLOCK_SECONDS = 1.0
-# A block costs about half a millisecond to send: quick steps send longer ones.
-LEAST_BLOCK_SECONDS = 0.1
+# A block costs about half a millisecond to send, whatever its length: quick steps send longer ones.
+LEAST_BLOCK_SECONDS = 0.25
 
 
 @dataclass(slots=True)
@@ -73,7 +75,13 @@ class WatchedOptimizer:
         self.is_sharded = any(hasattr(p, "to_local") for group in optimizer.param_groups for p in group["params"])
         self._all = list(range(self.parameters))
         self._mask = None
-        self.info = _describe(optimizer, self.naming)
+        self.untrained = Untrained(self.naming)
+        self._facts = _describe(optimizer, self.naming)
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """What `series.info` says of this optimizer."""
+        return self._facts | {"untrained": self.untrained.names}
 
     def read(self, grads: list[Tensor], present: list[int] | None) -> Reading:
         """Norms of `grads`; `present` are the places of those parameters that have one, None for all."""
@@ -145,13 +153,53 @@ class WatchedOptimizer:
 
     def send(self) -> None:
         """Send the block as rows of `steps` and `tensors`."""
-        if not self._block:
+        block, self._block = self._block, []
+        if not block:
             return
-        block = [row if isinstance(row, StepRow) else _full_row(row, self._plan) for row in self._block]
-        self._block = []
+        quick = [row for row in block if not isinstance(row, StepRow)]
+        if len(quick) == len(block) and self._plan is not None:
+            self._send_quick(quick, self._plan)
+        else:
+            self._send_full([row if isinstance(row, StepRow) else _full_row(row, self._plan) for row in block])
+
+    def _send_quick(self, block: list[QuickRow], plan: NormPlan) -> None:
+        """The same as `_send_full` of a block that needs less, at a quarter of its cost."""
+        step, time, losses, lr, lr_max, numbers, spent = zip(*block, strict=True)
+        count = len(block)
+        norms = norms_of(plan, np.array(numbers))
+        steps = np.array(step)
+        columns: dict[str, Any] = {
+            "time": np.array(time),
+            "loss": [loss[0] if len(loss) == 1 else _mean(loss) for loss in losses],
+            "backwards": np.fromiter(map(len, losses), "<i4", count),
+            "lr": _floats(lr),
+            "lr_max": _floats(lr_max),
+            "evaluations": np.zeros(count),
+            "skipped": np.zeros(count, bool),
+            "loss_scale": np.ones(count),
+            "sampled": np.zeros(count, bool),
+            "watch_seconds": np.array(spent),
+        }
+        self._send_steps(steps, columns, norms, norms)
+        self._send_tensors(steps, {}, norms, norms)
+
+    def _send_full(self, block: list[StepRow]) -> None:
         applied, raw = self._norms(block)
-        self._send_steps(block, applied, raw)
-        self._send_tensors(block, applied, raw)
+        steps = np.array([row.step for row in block])
+        columns: dict[str, Any] = {
+            "time": np.array([row.time for row in block]),
+            "loss": [_mean(row.losses) for row in block],
+            "backwards": np.array([len(row.losses) for row in block]),
+            "lr": _floats([row.lr for row in block]),
+            "lr_max": _floats([row.lr_max for row in block]),
+            "evaluations": np.array([row.evaluations for row in block]),
+            "skipped": np.array([row.skipped for row in block]),
+            "loss_scale": _floats([row.loss_scale for row in block]),
+            "sampled": np.array([row.sampled for row in block]),
+            "watch_seconds": np.array([row.watch_seconds for row in block]),
+        }
+        self._send_steps(steps, columns, applied, raw)
+        self._send_tensors(steps, block[0].samples, applied, raw)  # a sampled step is a block of its own
         if self._plan is not None and not self._plan.on_cpu and (bad := ~np.isfinite(raw).all(1)).any():
             first = int(bad.argmax())  # on a device it is only known now
             self.tell_nonfinite(block[first], raw[first])
@@ -211,43 +259,31 @@ class WatchedOptimizer:
             applied = read * factors[:, None]
         return applied, raw
 
-    def _send_steps(self, block: list[StepRow], applied: np.ndarray[Any, Any], raw: np.ndarray[Any, Any]) -> None:
-        with np.errstate(all="ignore"):
-            columns: dict[str, Any] = {
-                "optimizer": np.full(len(block), self.index),
-                "step": np.array([row.step for row in block]),
-                "time": np.array([row.time for row in block]),
-                "backwards": np.array([len(row.losses) for row in block]),
-                "lr": np.array([_number(row.lr) for row in block]),
-                "lr_max": np.array([_number(row.lr_max) for row in block]),
-                "grad_norm": _total(applied),
-                "grad_norm_raw": _total(raw),
-                "nonfinite": (~np.isfinite(raw)).sum(1),
-                "evaluations": np.array([row.evaluations for row in block]),
-                "skipped": np.array([row.skipped for row in block]),
-                "loss_scale": np.array([_number(row.loss_scale) for row in block]),
-                "sampled": np.array([row.sampled for row in block]),
-                "watch_seconds": np.array([row.watch_seconds for row in block]),
-            }
-        columns["loss"] = [_mean_loss(row) for row in block]
+    def _send_steps(self, steps: Norms, columns: dict[str, Any], applied: Norms, raw: Norms) -> None:
+        total = _total(applied)
+        columns |= {
+            "optimizer": np.full(len(steps), self.index),
+            "step": steps,
+            "grad_norm": total,
+            "grad_norm_raw": total if raw is applied else _total(raw),
+            "nonfinite": (~np.isfinite(raw)).sum(1),
+        }
         self._outbox.rows("steps", columns)
 
-    def _send_tensors(self, block: list[StepRow], applied: np.ndarray[Any, Any], raw: np.ndarray[Any, Any]) -> None:
-        steps, tensors = applied.shape
+    def _send_tensors(self, steps: Norms, samples: dict[str, list[Any]], applied: Norms, raw: Norms) -> None:
+        count, tensors = applied.shape
         if not tensors or self._mask is None:
             return
         names = [self.naming.names[i] for i in self._mask]
         columns: dict[str, Any] = {
-            "optimizer": np.full(steps * tensors, self.index),
-            "step": np.repeat([row.step for row in block], tensors),
-            "tensor": np.tile(self._outbox.numbers("tensor", names), steps),
+            "optimizer": np.full(count * tensors, self.index),
+            "step": np.repeat(steps, tensors),
+            "tensor": np.tile(self._outbox.numbers("tensor", names), count),
             "grad_norm": applied.reshape(-1),
         }
         if raw is not applied:
             columns["grad_norm_raw"] = raw.reshape(-1)
-        if block[0].samples:  # a sampled step is a block of its own
-            columns |= block[0].samples
-        self._outbox.rows("tensors", columns)
+        self._outbox.rows("tensors", columns | samples)
 
 
 def _full_row(row: QuickRow, plan: NormPlan | None) -> StepRow:
@@ -271,8 +307,12 @@ def _total(norms: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return np.asarray(safe * np.sqrt(np.square(norms / safe[:, None]).sum(1)))
 
 
-def _mean_loss(row: StepRow) -> float | None:
-    return sum(_number(loss) for loss in row.losses) / len(row.losses) if row.losses else None
+def _mean(losses: list[float | Tensor]) -> float | None:
+    return sum(_number(loss) for loss in losses) / len(losses) if losses else None
+
+
+def _floats(values: Iterable[float | Tensor]) -> Norms:
+    return np.array([float(value) for value in values])
 
 
 def _size_of_loss(row: dict[str, Any]) -> float:
@@ -298,7 +338,13 @@ def _describe(optimizer: torch.optim.Optimizer, naming: Naming) -> dict[str, Any
         for group in optimizer.param_groups
     ]
     tensors = [
-        {"name": name, "shape": list(p.shape), "dtype": str(p.dtype).removeprefix("torch."), "device": str(p.device)}
+        {
+            "name": name,
+            "shape": list(p.shape),
+            "dtype": str(p.dtype).removeprefix("torch."),
+            "device": str(p.device),
+            "trainable": p.requires_grad,
+        }
         for name, p in zip(naming.names, (p for g in optimizer.param_groups for p in g["params"]), strict=True)
     ]
     kind = type(optimizer)
@@ -307,6 +353,7 @@ def _describe(optimizer: torch.optim.Optimizer, naming: Naming) -> dict[str, Any
         "groups": groups,
         "tensors": tensors,
         "model": naming.model,
+        **census(naming),
     }
 
 
