@@ -7,6 +7,7 @@ which process, which optimizer of it, which step of that optimizer.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,12 @@ class Table:
     every_step: bool
     quantities: tuple[Quantity, ...]
 
+    @cached_property
+    def _by_name(self) -> dict[str, Quantity]:
+        return {quantity.name: quantity for quantity in self.quantities}
+
     def __getitem__(self, name: str) -> Quantity:
-        return next(q for q in self.quantities if q.name == name)
+        return self._by_name[name]
 
 
 KEY = (
@@ -101,6 +106,20 @@ TENSORS = Table(
             "Root of mean(g^2 / v_hat), v_hat the bias-corrected second moment of an "
             "Adam-like optimizer after the step (sampled). Source: Wortsman et al. 2023, arXiv:2304.13013, sec. 3.4.",
         ),
+        Quantity(
+            "twin_units",
+            "<f4",
+            "share",
+            "Units (rows of the first axis) whose incoming weights equal those of another unit to 1e-6 of the "
+            "tensor's root mean square; null for tensors of fewer than two axes (sampled).",
+        ),
+        Quantity(
+            "lost_updates",
+            "<f4",
+            "share",
+            "Of the entries with a gradient, those that the step left exactly as they were (sampled; null like "
+            "update_norm).",
+        ),
     ),
 )
 
@@ -117,9 +136,35 @@ MODULES = Table(
         Quantity("elements", "<i8", "entries", "Size of the output."),
         Quantity("in_rms", "<f4", "", "Root mean square of the first input, where it is a float tensor."),
         Quantity("in_max", "<f4", "", "Largest |x| of the first input."),
+        Quantity(
+            "in_spread",
+            "<f4",
+            "",
+            "Root mean square over the first input's features of the standard deviation across rows, of at most "
+            "262,144 entries taken evenly; 0 where every row is the same, null for a single row. Features are channels "
+            "(axis 1) of a convolution's input, else the last axis.",
+        ),
+        Quantity(
+            "in_after",
+            "str",
+            "",
+            "The activation that the first input has passed since the weighted operation before, from the autograd "
+            'graph: relu, leaky_relu, sigmoid, tanh, gelu, silu, softmax...; "none" for none; null where the input is '
+            "data or it cannot be seen.",
+        ),
+        Quantity("in_dead", "<f4", "share", "Features of the first input that are exactly zero in every row."),
+        Quantity(
+            "in_saturated",
+            "<f4",
+            "share",
+            "Entries of the first input at which the activation of in_after has a slope under a tenth of its largest "
+            "(sigmoid, tanh and their like; null for others).",
+        ),
         Quantity("out_rms", "<f4", "", "Root mean square of the output."),
         Quantity("out_max", "<f4", "", "Largest |x| of the output."),
         Quantity("out_zeros", "<f4", "share", "Entries that are exactly zero, of at most 65,536 taken evenly."),
+        Quantity("out_spread", "<f4", "", "As in_spread, of the output."),
+        Quantity("out_dead", "<f4", "share", "Features of the output that are exactly zero in every row."),
         Quantity(
             "out_saturated",
             "<f4",
@@ -170,6 +215,35 @@ LOSSES = Table(
             "Root mean square over features of the standard deviation across "
             "rows: 0 where every input gets the same output.",
         ),
+        Quantity("output_zeros", "<f4", "share", "Outputs that are exactly zero."),
+        Quantity(
+            "output_after",
+            "str",
+            "",
+            "The activation that the outputs have passed since the last weighted operation, named as in_after.",
+        ),
+        Quantity(
+            "accuracy",
+            "<f4",
+            "share",
+            "Rows whose largest output is at their label (classes), or whose output lies on their target's side (bce).",
+        ),
+        Quantity("labels_seen", "<i8", "", "Different class labels among all seen so far; null for values."),
+        Quantity(
+            "target_values",
+            "<i8",
+            "",
+            "Different targets in this batch, of at most 65,536 entries taken evenly; null for class indices.",
+        ),
+        Quantity("targets_whole", "|b1", "", "Every target of the batch is a whole number; null for class indices."),
+        Quantity("targets_one_hot", "<f4", "share", "Rows of targets that hold one 1 and else 0, of two or more."),
+        Quantity(
+            "correlation",
+            "<f4",
+            "",
+            "Pearson's, of outputs with targets of the same shape; null for class indices and constant ones.",
+        ),
+        Quantity("shapes_differ", "|b1", "", "Outputs and targets were both broadcast, as (N, 1) and (N,) are."),
         Quantity(
             "rows_sum_to_one",
             "<f4",

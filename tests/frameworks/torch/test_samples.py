@@ -10,6 +10,8 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy  # imported by name, as scripts do
 
+from trimtab.frameworks.torch._graph import first_nonfinite
+
 F = nn.functional
 
 
@@ -351,3 +353,20 @@ def test_the_hook_points_are_all_there():
     from trimtab.frameworks.torch import check
 
     assert [name for name, there, _ in check() if not there] == []
+
+
+@pytest.mark.parametrize("layer", [nn.Linear(5, 3), nn.Linear(5, 3, bias=False), nn.LSTM(5, 3)], ids=lambda m: str(m))
+def test_a_batch_that_is_not_finite_is_told_from_what_a_layer_made_of_it(layer):
+    x = torch.randn(4, 5)
+    x[1, 2] = math.nan
+    out = layer(x)
+    found = first_nonfinite((out[0] if isinstance(out, tuple) else out).sum(), {})
+    assert found["what"] == "its input is already not finite"
+    assert found["input"]["nonfinite"] == 1
+
+
+def test_a_weight_that_is_not_finite_is_no_fault_of_the_batch():
+    layer = nn.Linear(5, 3)
+    layer.weight.data[0, 0] = math.nan
+    found = first_nonfinite(layer(torch.randn(4, 5)).square().sum(), {})
+    assert found["what"] == "its result is not finite"

@@ -13,6 +13,8 @@ from torch import Tensor
 _ACTIVATIONS = ("relu", "leakyrelu", "gelu", "silu", "tanh", "sigmoid", "threshold", "hardtanh", "elu", "nativedropout")
 _VIEWS = ("t", "view", "unsafeview", "reshapealias", "permute", "transpose", "expand", "squeeze", "unsqueeze")
 _PASSES_ON = frozenset((*_ACTIVATIONS, *_VIEWS, "cat", "select", "slice", "clone"))
+# Where a saved input stands among the inputs of its operation.
+_PLACE = {"_saved_mat1": 1, "_saved_input": 0, "_saved_self": 0, "_saved_target": 1, "_saved_other": 1}
 MAX_NODES = 50_000
 _MEAN = 1
 _SCALING = ("DivBackward0", "MulBackward0")
@@ -68,6 +70,8 @@ def first_nonfinite(root: Tensor, names: dict[int, str]) -> dict[str, Any] | Non
         layer = next((names[i] for i in _leaves(node) if i in names), layer)
         if (found := hazard_of(node)) is not None:
             return {"op": _plain(node.name()), "tensor": layer, **found}
+        if (found := _nonfinite_data(node)) is not None:
+            return {"op": _plain(node.name()), "tensor": layer, **found}
         if (found := _nonfinite_saved(node)) is not None:
             return {"op": _plain(_maker(node, found.pop("made_here")).name()), "tensor": layer, **found}
     return None
@@ -108,6 +112,18 @@ def hazard_of(node: Any) -> dict[str, Any] | None:
     if saved is None or not saved.is_floating_point() or not bool(outside(saved).any()):
         return None
     return {"what": what, "input": _range(saved)}
+
+
+def _nonfinite_data(node: Any) -> dict[str, Any] | None:
+    """What an operation was given that no other one made, a batch or its targets, is not finite."""
+    for attribute, place in _PLACE.items():
+        inputs = node.next_functions
+        if place >= len(inputs) or inputs[place][0] is not None:
+            continue
+        saved = _saved(node, attribute)
+        if saved is not None and saved.is_floating_point() and not bool(torch.isfinite(saved).all()):
+            return {"what": "its input is already not finite", "input": _range(saved)}
+    return None
 
 
 def _nonfinite_saved(node: Any) -> dict[str, Any] | None:

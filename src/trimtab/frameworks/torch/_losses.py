@@ -18,6 +18,8 @@ import torch
 from torch import Tensor
 
 from ._guard import Guard
+from ._loss_facts import broadcast_against_each_other, label_accuracy, output_facts, value_facts, values_of
+from ._passed import activation_passed
 from ._patches import Patches
 
 _NN = torch._C._nn
@@ -40,7 +42,6 @@ _REDUCTION_AT = {"cross_entropy": 3, "nll": 3, "bce": 3, "bce_logits": 4, "kl_di
 _REDUCTION_AT |= {"mse": 2, "l1": 2, "smooth_l1": 2, "huber": 2}
 
 MAX_CLASSES = 200_000
-MAX_ENTRIES = 1 << 20
 
 _LIBRARY_PATHS = (
     os.path.dirname(torch.__file__) + os.sep,
@@ -78,6 +79,10 @@ class Targets:
             return None
         shares = (self.counts + 0.5) / (self.counts + 0.5).sum()
         return float(-(shares * shares.log()).sum())
+
+    @property
+    def labels_seen(self) -> int | None:
+        return None if self.counts is None else int(torch.count_nonzero(self.counts))
 
     @property
     def variance(self) -> float:
@@ -136,8 +141,10 @@ class LossReader:
             if not self._sampling:
                 self._known.add(kind)
             elif loss.requires_grad and len(self.rows) < 16:
+                passed = activation_passed(args[0])
                 with torch.no_grad():
-                    self.rows.append(self._read(kind, args[0].detach(), args[1].detach(), loss.detach()))
+                    row = self._read(kind, args[0].detach(), args[1].detach(), loss.detach())
+                self.rows.append(row | {"output_after": passed.name})
         elif (kind in self._trained_on or not self._trained_on) and not self.in_training():
             self._validate(kind, args, kwargs, loss)
 
@@ -159,7 +166,7 @@ class LossReader:
             row |= self._read_labels(kind, outputs, targets)
         else:
             row |= self._read_values(kind, outputs, targets)
-        return row | _output_summary(kind, outputs)
+        return row | output_facts(kind, outputs)
 
     def _read_labels(self, kind: str, outputs: Tensor, labels: Tensor) -> dict[str, Any]:
         classes = outputs.shape[1] if outputs.dim() > 1 else outputs.shape[0]
@@ -170,7 +177,12 @@ class LossReader:
             seen.add_labels(valid, classes)
         counted = flat[flat != -100]
         bounds = counted.aminmax() if counted.numel() else None
-        row = {"classes": classes, "chance": seen.entropy()}
+        row = {
+            "classes": classes,
+            "chance": seen.entropy(),
+            "labels_seen": seen.labels_seen,
+            "accuracy": label_accuracy(outputs, labels),
+        }
         if bounds is not None:
             row |= {"target_min": float(bounds.min), "target_max": float(bounds.max)}
         return {name: value for name, value in row.items() if value is not None}
@@ -178,10 +190,11 @@ class LossReader:
     def _read_values(self, kind: str, outputs: Tensor, targets: Tensor) -> dict[str, Any]:
         if not targets.numel() or targets.is_complex():
             return {}
-        values = _few(targets.reshape(-1)).float()
+        values = values_of(targets)
         seen = self._targets.setdefault(kind, Targets())
         seen.add_values(values)
-        row = {
+        row: dict[str, Any] = {
+            "shapes_differ": broadcast_against_each_other(outputs, targets),
             "target_min": float(values.min()),
             "target_max": float(values.max()),
             "target_mean": float(values.mean()),
@@ -194,31 +207,8 @@ class LossReader:
             row["chance"] = seen.variance
         elif kind == "l1":
             row["chance"] = float((values - values.median()).abs().mean())
+        row |= value_facts(kind, outputs, targets)
         return {name: value for name, value in row.items() if not (name == "chance" and math.isnan(value))}
-
-
-def _output_summary(kind: str, outputs: Tensor) -> dict[str, Any]:
-    if not outputs.numel() or not outputs.is_floating_point():
-        return {}
-    rows = outputs.movedim(1, -1).reshape(-1, outputs.shape[1]) if outputs.dim() > 1 else outputs.reshape(-1, 1)
-    rows = _few(rows).float()
-    summary = {
-        "output_min": float(rows.min()),
-        "output_max": float(rows.max()),
-        "output_mean": float(rows.mean()),
-        "output_std": float(rows.std(correction=0)),
-    }
-    if len(rows) > 1:
-        summary["output_spread"] = float(rows.var(0, correction=0).mean().sqrt())
-    if kind in ("cross_entropy", "nll") and rows.shape[1] > 1:
-        probabilities = (rows >= 0).all(1) & ((rows.sum(1) - 1).abs() < 1e-3)
-        summary["rows_sum_to_one"] = float(probabilities.float().mean())
-    return summary
-
-
-def _few(rows: Tensor) -> Tensor:
-    """Evenly spaced rows, so many that they hold at most about MAX_ENTRIES entries."""
-    return rows[:: max(1, math.ceil(rows.numel() / MAX_ENTRIES))]
 
 
 def _row_count(kind: str, outputs: Tensor) -> int:

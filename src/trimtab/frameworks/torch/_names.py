@@ -24,7 +24,20 @@ class Naming:
 
     @property
     def model(self) -> str:
-        return ", ".join(type(root).__name__ for r in self.roots if (root := r()) is not None)
+        return ", ".join(type(_unwrapped(root)).__name__ for r in self.roots if (root := r()) is not None)
+
+
+def _unwrapped(module: Module) -> Module:
+    """What the user wrote, without the wrappers of compilation and of data parallelism."""
+    while (inner := getattr(module, "_orig_mod", None) or _wrapped_by_parallel(module)) is not None:
+        module = inner
+    return module
+
+
+def _wrapped_by_parallel(module: Module) -> Module | None:
+    kind = type(module)
+    inner = getattr(module, "module", None)
+    return inner if kind.__module__.startswith("torch.nn.parallel") and isinstance(inner, Module) else None
 
 
 def name_parameters(optimizer: torch.optim.Optimizer) -> Naming:
@@ -32,7 +45,7 @@ def name_parameters(optimizer: torch.optim.Optimizer) -> Naming:
     the module tree, else by its place (`group0.param3`). Names are unique; a tied weight has one."""
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     roots = _roots_of(parameters)
-    found = dict(_tree_names(roots))
+    found = {id(p): name for p, name in tree_parameters(roots)}
     given = [
         (names[i] if (names := group.get("param_names")) and i < len(names) else None, f"group{g}.param{i}")
         for g, group in enumerate(optimizer.param_groups)
@@ -52,10 +65,11 @@ def module_names(roots: Iterable[ref[Module]]) -> dict[int, str]:
     }
 
 
-def _tree_names(roots: list[Module]) -> Iterator[tuple[int, str]]:
+def tree_parameters(roots: list[Module]) -> Iterator[tuple[Tensor, str]]:
+    """Every parameter under `roots` and its name, a tied one once per root."""
     for root, prefix in zip(roots, _prefixes(roots), strict=True):
         for name, parameter in root.named_parameters():
-            yield id(parameter), _strip(prefix + name)
+            yield parameter, _strip(prefix + name)
 
 
 def _prefixes(roots: list[Module]) -> list[str]:

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from ._norms import careful_norm, count_nonfinite, dense_values
+from ._scale import largest
+from ._twins import TwinFinder
 
 BUFFER_BYTES = 64 << 20
 CHUNK = 1 << 20
@@ -26,24 +28,41 @@ class Sampler:
 
     _buffers: dict[int, Tensor] = field(default_factory=dict)
     _turn: int = 0
+    _twins: TwinFinder = field(default_factory=TwinFinder)
 
     def before(self, parameters: Sequence[Tensor], grads: Sequence[Tensor]) -> dict[str, list[Any]]:
         """Columns for `parameters` as the step begins; `grads` are theirs, none of them None."""
         self._keep_weights(parameters)
         values = [dense_values(g) for g in grads]
+        highest = [float(largest(g)) if g.numel() else 0.0 for g in values]
+        norms = [_norm(p) for p in parameters]
         return {
-            "grad_max": [float(torch.linalg.vector_norm(g, math.inf)) if g.numel() else 0.0 for g in values],
-            "grad_nonfinite": [count_nonfinite(g) for g in values],
+            "grad_max": highest,
+            "grad_nonfinite": [
+                0 if math.isfinite(high) else count_nonfinite(g) for high, g in zip(highest, values, strict=True)
+            ],
             "grad_zeros": [g.numel() - int(torch.count_nonzero(g)) for g in values],
-            "weight_norm": [_norm(p) for p in parameters],
+            "weight_norm": norms,
+            "twin_units": [self._twins.share(dense_values(p), norm) for p, norm in zip(parameters, norms, strict=True)],
         }
 
     def after(self, optimizer: torch.optim.Optimizer, parameters: Sequence[Tensor]) -> dict[str, list[Any]]:
         """Columns of what the step did; None in a list where a tensor was not measured."""
-        updates = [_distance(p.detach(), self._buffers[id(p)]) if id(p) in self._buffers else None for p in parameters]
         of_group = {id(p): group for group in optimizer.param_groups for p in group["params"]}
-        ratios = [_g2_over_v(optimizer.state.get(p), of_group[id(p)], p.grad) for p in parameters]
-        return {"update_norm": updates, "g2_over_v": ratios}
+        changes = [self._change(p) for p in parameters]
+        return {
+            "update_norm": [None if change is None else _norm(change) for change in changes],
+            "g2_over_v": [_g2_over_v(optimizer.state.get(p), of_group[id(p)], p.grad) for p in parameters],
+            "lost_updates": [
+                None if change is None else _share_lost(change, p.grad)
+                for change, p in zip(changes, parameters, strict=True)
+            ],
+        }
+
+    def _change(self, p: Tensor) -> Tensor | None:
+        """What the step took from `p`, in the memory of the weights before it, which are spent."""
+        before = self._buffers.get(id(p))
+        return None if before is None else before.sub_(p.detach())
 
     def _keep_weights(self, parameters: Sequence[Tensor]) -> None:
         room = BUFFER_BYTES
@@ -71,9 +90,16 @@ def _norm(p: Tensor) -> float:
     return norm if 0 < norm < math.inf else careful_norm(p)
 
 
-def _distance(now: Tensor, before: Tensor) -> float:
-    """||now - before||_2, computed in `before`'s memory, which is spent."""
-    return _norm(before.sub_(now))
+def _share_lost(change: Tensor, grad: Tensor | None) -> float | None:
+    """Of the entries with a gradient, the share whose change is exactly 0; None where there is no dense gradient."""
+    if grad is None or grad.layout != torch.strided or grad.shape != change.shape:
+        return None
+    with_gradient = int(torch.count_nonzero(grad))
+    if not with_gradient or int(torch.count_nonzero(change)) == change.numel():
+        return 0.0 if with_gradient else None
+    parts = (torch.split(t.reshape(-1), CHUNK) for t in (change, grad.detach()))
+    lost = sum(int(torch.count_nonzero((c == 0) & (g != 0))) for c, g in zip(*parts, strict=True))
+    return lost / with_gradient
 
 
 def _g2_over_v(state: dict[str, Any] | None, group: dict[str, Any], grad: Tensor | None) -> float | None:
