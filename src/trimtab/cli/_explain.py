@@ -9,7 +9,10 @@ examples:
 from __future__ import annotations
 
 import json
+import sys
 from typing import TYPE_CHECKING
+
+from .._language import speaking, users_language
 
 if TYPE_CHECKING:
     import argparse
@@ -21,6 +24,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    with speaking("en" if args.json else users_language(sys.stdout)):
+        return _run(args)
+
+
+def _run(args: argparse.Namespace) -> int:
     from trimtab.report._explain import as_json, listing, text
     from trimtab.verbs._explain import explain
 

@@ -8,6 +8,7 @@ examples:
   trimtab run --out runs/first train.py
   trimtab run --metric 'acc=acc: ([0-9.]+):max' train.py
   trimtab run -m package.train --lr 0.1
+  trimtab run --keep-batch train.py          (the batch of a step that fails is kept, to replay it)
   trimtab run torchrun --nproc-per-node 2 train.py
   python -X dev -m trimtab run train.py      (options of Python go before)
 then:
@@ -37,6 +38,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-size", metavar="SIZE", help="of the run on disk, such as 500MB; oldest detail goes first"
     )
+    parser.add_argument(
+        "--keep-batch",
+        action="store_true",
+        help="keep the batch of a step that fails beside the run, for `trimtab show RUN --replay`; off by default, "
+        "since it is your data, as it is, and may be private",
+    )
 
 
 def split(words: list[str]) -> tuple[list[str], list[str]]:
@@ -65,4 +72,4 @@ def main(words: list[str]) -> int:
     from trimtab.cli import make_parser
 
     args = make_parser("run").parse_args(ours)
-    return run_program(program, out=args.out, metrics=args.metric, max_size=args.max_size)
+    return run_program(program, out=args.out, metrics=args.metric, max_size=args.max_size, keep_batch=args.keep_batch)

@@ -11,12 +11,14 @@ import os
 import selectors
 import signal
 import socket
+import sys
 import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from trimtab.runs._wire import Decoder, encode
 
+from .._language import speaking, users_language
 from ._book import Book
 from ._program import Program
 
@@ -73,9 +75,10 @@ def become_recorder() -> None:
 
 def serve(listener: socket.socket, options: RecorderOptions) -> None:
     """Record until the supervisor says that the program has ended, or is gone, then conclude."""
-    book = Book(options)
-    facts = _Server(listener, book).run()
-    book.conclude(facts)
+    with speaking(users_language(sys.stderr)):
+        book = Book(options)
+        facts = _Server(listener, book).run()
+        book.conclude(facts)
 
 
 class _Server:

@@ -70,6 +70,17 @@ class Session:
         return float(self.settings.get("started", 0.0))
 
     @property
+    def keeps_batch(self) -> bool:
+        """Whether the batch of a step that fails is to be kept (`--keep-batch`)."""
+        return bool(self.settings.get("keep_batch"))
+
+    @property
+    def replay(self) -> dict[str, Any] | None:
+        """What `trimtab show --replay` asks for; None in a training that is watched."""
+        found: dict[str, Any] | None = self.settings.get("replay")
+        return found
+
+    @property
     def directory(self) -> str | None:
         """The run directory, which the recorder makes when it is first asked for or written.
 

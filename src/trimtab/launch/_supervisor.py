@@ -26,12 +26,13 @@ class Settings(NamedTuple):
     """What `trimtab run` was told about the record.
 
     `out`: the run directory asked for, None for a new one below `.trimtab`. `metrics`: as
-    [name, pattern, direction].
+    [name, pattern, direction]. `keep_batch`: keep the batch of a step that fails.
     """
 
     out: str | None
     metrics: Sequence[Sequence[str | None]]
     max_bytes: int
+    keep_batch: bool = False
 
 
 class _Recorder(NamedTuple):
@@ -69,6 +70,8 @@ def _start_recorder(program: Program, settings: Settings, environment: dict[str,
     handed_down: dict[str, Any] = {"socket": place.path, "main": os.getpid(), "started": started}
     if settings.metrics:
         handed_down["metrics"] = settings.metrics
+    if settings.keep_batch:
+        handed_down["keep_batch"] = True
     sys.stdout.flush()
     sys.stderr.flush()
     pid = os.fork()

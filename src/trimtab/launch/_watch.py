@@ -28,7 +28,11 @@ _active: Watch | None = None
 
 
 def watch(
-    out: str | os.PathLike[str] | None = None, *, metrics: Sequence[str] = (), max_size: str | None = None
+    out: str | os.PathLike[str] | None = None,
+    *,
+    metrics: Sequence[str] = (),
+    max_size: str | None = None,
+    keep_batch: bool = False,
 ) -> Watch:
     """Watch the trainings inside a `with` block; the page is printed on stderr at its end.
 
@@ -36,7 +40,7 @@ def watch(
             train(model)
         run.verdict["outcome"], run.path
 
-    `out`, `metrics` and `max_size` are as for `trimtab run`. Inside of `trimtab run`, and of another
+    `out`, `metrics`, `max_size` and `keep_batch` are as for `trimtab run`. Inside of `trimtab run`, and of another
     `watch`, it changes nothing: what is recorded there goes on being recorded.
     """
     directory = os.path.abspath(out) if out is not None else None
@@ -45,15 +49,16 @@ def watch(
 
         check_free(directory)
     patterns = [parse_metric(text).to_json() for text in metrics]
-    return Watch(directory, patterns, parse_size(max_size) if max_size else DEFAULT_MAX_BYTES)
+    return Watch(directory, patterns, parse_size(max_size) if max_size else DEFAULT_MAX_BYTES, keep_batch)
 
 
 class Watch:
     """One watched block. `path`: the run directory; `verdict`: what verdict.json says, once it has ended."""
 
-    def __init__(self, out: str | None, metrics: list[list[str | None]], max_bytes: int) -> None:
+    def __init__(self, out: str | None, metrics: list[list[str | None]], max_bytes: int, keep_batch: bool) -> None:
         self.path: Path | None = None
         self.verdict: dict[str, Any] | None = None
+        self._keep_batch = keep_batch
         self._options = {"out": out, "metrics": metrics, "max_bytes": max_bytes}
         self._session: Session | None = None
         self._place: Rendezvous | None = None
@@ -96,6 +101,8 @@ class Watch:
         settings: dict[str, Any] = {"socket": self._place.path, "main": os.getpid(), "started": started}
         if self._options["metrics"]:
             settings["metrics"] = self._options["metrics"]
+        if self._keep_batch:
+            settings["keep_batch"] = True
         self._recorder = _start_recorder(self._place, {**self._options, "started": started})
         self._place.close_listener()
         tell_reached(self._place.reached)

@@ -13,7 +13,12 @@ DEFAULT_MAX_BYTES = 10**9
 
 
 def run(
-    program: Sequence[str], *, out: str | None = None, metrics: Sequence[str] = (), max_size: str | None = None
+    program: Sequence[str],
+    *,
+    out: str | None = None,
+    metrics: Sequence[str] = (),
+    max_size: str | None = None,
+    keep_batch: bool = False,
 ) -> int:
     """Run `program` as Python would and record it; its exit status. Settings are checked first."""
     parsed = parse_program(program, interpreter_flags())
@@ -23,6 +28,7 @@ def run(
         out=os.path.abspath(out) if out is not None else None,
         metrics=_metrics(metrics),
         max_bytes=_bytes(max_size),
+        keep_batch=keep_batch,
     )
     return run_watched(parsed, settings)
 

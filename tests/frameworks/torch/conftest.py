@@ -36,6 +36,10 @@ class KeptSession:
         self.started = time.monotonic()
         self.directory = directory
         self.reports_itself = False
+        self.keeps_batch = False
+        self.replay: Any = None
+        self.keeps_batch = False
+        self.replay: dict[str, Any] | None = None
         self.position: Any = lambda: (-1, -1)
         self.facts: dict[str, Any] = {}
         self.events: list[tuple[str, dict[str, Any]]] = []
@@ -97,9 +101,20 @@ def decoded(header: dict[str, Any], payload: bytes, names: dict[str, list[str]])
 
 
 @pytest.fixture
+def kept(tmp_path: Any) -> Iterator[KeptSession]:
+    """PyTorch under watch with --keep-batch."""
+    yield from _under_watch(tmp_path, keeps_batch=True)
+
+
+@pytest.fixture
 def watched(tmp_path: Any) -> Iterator[KeptSession]:
     """PyTorch under watch for the length of one test."""
-    session = KeptSession(str(tmp_path))
+    yield from _under_watch(tmp_path)
+
+
+def _under_watch(directory: Any, *, keeps_batch: bool = False) -> Iterator[KeptSession]:
+    session = KeptSession(str(directory))
+    session.keeps_batch = keeps_batch
     watch = adapter.attach(session)
     threads = torch.get_num_threads()
     torch.manual_seed(0)

@@ -7,12 +7,19 @@ from typing import TYPE_CHECKING
 from ._outbox import Session
 
 if TYPE_CHECKING:
+    from ._replay import Replayer
     from ._trainers import TrainerWatch
     from ._watch import TorchWatch
 
 
-def attach(session: Session) -> TorchWatch:
+def attach(session: Session) -> TorchWatch | Replayer:
     """Hook into PyTorch, which has just been imported, on behalf of `session`."""
+    if session.replay is not None:
+        from ._replay import Replayer
+
+        replayer = Replayer(session, session.replay)
+        replayer.attach()
+        return replayer
     from ._watch import TorchWatch
 
     watch = TorchWatch(session)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ._batch import BatchKeeper
 from ._norms import count_nonfinite
 from ._outbox import Session
 from ._scaler import ScalerReader
@@ -19,8 +20,9 @@ from ._snapshot import SnapshotKeeper
 class FailureTeller:
     """Tells of one optimizer's first non-finite gradients, once."""
 
-    def __init__(self, session: Session, scaler: ScalerReader) -> None:
+    def __init__(self, session: Session, scaler: ScalerReader, batch: BatchKeeper | None = None) -> None:
         self.keeper = SnapshotKeeper(session.directory)
+        self._batch = batch
         self._session = session
         self._scaler = scaler
         self._told = False
@@ -53,20 +55,32 @@ class FailureTeller:
         }
         self._session.event("nonfinite", **data)
         if not scaled:
-            self._write_black_box(step, {"kind": "nonfinite", **data})
+            self._write_black_box(step, {"kind": "nonfinite", **data}, at_once=weights is not None)
 
     def blow_up(self, step: int, loss: float) -> None:
-        """The loss, still finite, has grown out of all proportion at `step`."""
-        self._write_black_box(step, {"kind": "blow-up", "loss": loss})
+        """The loss has grown out of all proportion at `step`. Of one that is not finite the gradients will tell more,
+        unless a scaler withholds their step."""
+        if not math.isfinite(loss) and not self._scaler.is_used:
+            return
+        self._write_black_box(step, {"kind": "blow-up", "loss": loss}, at_once=True)
 
     def exception(self, step: int) -> None:
-        """The process may be ending by an exception that nobody caught: then write the black box."""
+        """The process may be ending by an exception that nobody caught before it took step `step`: then write the
+        black box."""
         error = getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
         if isinstance(error, Exception):
-            self._write_black_box(step, {"kind": "exception", "type": type(error).__name__})
+            event = {"kind": "exception", "type": type(error).__name__}
+            self._write_black_box(step, event, at_once=True)
 
-    def _write_black_box(self, step: int, event: dict[str, Any]) -> None:
+    def _write_black_box(self, step: int, event: dict[str, Any], *, at_once: bool) -> None:
+        """`at_once`: weights and batch of this moment are those of the step that failed."""
+        tensors: dict[str, Tensor] = {}
+        if self._batch is not None:
+            facts: dict[str, Any] = {"not_kept": "the failure was seen only after the step had been taken"}
+            if at_once and not self.keeper.written:
+                tensors, facts = self._batch.batch(of_step_under_way=event["kind"] == "exception")
+            event = {**event, "batch": facts}
         with torch.no_grad():
-            written = self.keeper.write(step, event)
+            written = self.keeper.write(step, event, at_once=at_once, batch=tensors)
         if written is not None:
             self._session.event("snapshot", **written)

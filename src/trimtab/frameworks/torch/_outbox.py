@@ -22,6 +22,10 @@ class Session(Protocol):
     position: Any
     #: A trainer logs its own validation losses: ours would say the same again.
     reports_itself: bool
+    #: `--keep-batch` was given.
+    keeps_batch: bool
+    #: What `trimtab show --replay` asks for; None in a training that is watched.
+    replay: dict[str, Any] | None
 
     def on_exit(self, callback: Any) -> None: ...
     def on_fork(self, callback: Any) -> None: ...

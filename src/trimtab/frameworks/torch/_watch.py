@@ -8,13 +8,14 @@ import sys
 from collections.abc import Callable, Iterator
 from time import monotonic
 from typing import Any
-from weakref import ref
+from weakref import WeakSet, WeakValueDictionary, ref
 
 import torch
 from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from ._backward import BackwardReader
+from ._batch import BatchKeeper
 from ._clips import ClipCall, ClipReader
 from ._failures import FailureTeller
 from ._guard import Guard
@@ -40,6 +41,8 @@ class TorchWatch:
         self._outbox = Outbox(session)
         self._found: dict[int, tuple[ref[Optimizer], WatchedOptimizer]] = {}
         self._every: list[WatchedOptimizer] = []
+        self._made: WeakSet[Optimizer] = WeakSet()
+        self._trained: WeakValueDictionary[int, Tensor] = WeakValueDictionary()
         self._newest: WatchedOptimizer | None = None
         self._follows: Any = None
         self._said: set[str] = set()
@@ -54,6 +57,7 @@ class TorchWatch:
         self._validation = ValidationPasses(session)
         self._losses = LossReader(self._guard, self._any_in_training, self._validation.add)
         self._clips = ClipReader(self._guard, self._note_clip)
+        self._batch = BatchKeeper(self._guard, self._position) if session.keeps_batch else None
 
     def attach(self) -> None:
         """Begin to watch. Called once, when PyTorch has been imported."""
@@ -67,6 +71,8 @@ class TorchWatch:
         """Install every hook. Without `sampling` only what is recorded at every step is measured."""
         for reader in (self._clips, self._scaler, self._losses, self._backward, self._modules):
             reader.attach(self._patches)
+        if self._batch is not None:
+            self._batch.attach(self._patches)
         self._wrap_construction()
         self._patches.add(register_optimizer_step_pre_hook(self._guard(self._before_step)))
         self._after = self._guard(self._after_step)
@@ -88,30 +94,31 @@ class TorchWatch:
 
     def _before_step(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         watched = self._find(optimizer)
-        if not (self._clock.on or kwargs or len(args) > 1 or self._is_special(watched)):
-            now = monotonic() - self._started
-            if watched.quick_step(optimizer, self._backward.window.losses, now, self._guard.seconds):
-                if self._follows is not None:
-                    self._follow(False)
-                self._guard.seconds = 0.0
-                self._backward.window.stepped = True
-                self._newest = watched
-                self._clock.left -= 1
-                if self._clock.left <= 0:
-                    self._end_quiet(now)
-                return None
-        return self._full_step(watched, optimizer, args, kwargs)
-
-    def _is_special(self, watched: WatchedOptimizer) -> bool:
-        """More than the norms of the gradients is wanted of this step."""
-        return bool(
-            self._backward.window.clips
+        window, clock = self._backward.window, self._clock
+        wants_more = (
+            clock.on
+            or kwargs
+            or len(args) > 1
+            or window.clips
             or self._scaler.is_used
             or self._validation.is_under_way
             or watched.pending is not None
             or watched.nests
             or watched.is_sharded
         )
+        if not wants_more:
+            now = monotonic() - self._started
+            if watched.quick_step(optimizer, window.losses, now, self._guard.seconds):
+                if self._follows is not None:
+                    self._follow(False)
+                self._guard.seconds = 0.0
+                window.stepped = True
+                self._newest = watched
+                clock.left -= 1
+                if clock.left <= 0:
+                    self._end_quiet(now)
+                return None
+        return self._full_step(watched, optimizer, args, kwargs)
 
     def _end_quiet(self, now: float) -> None:
         self._clock.end_quiet(now)
@@ -201,9 +208,12 @@ class TorchWatch:
         watched.steps += 1
         fixes = (raw or reading).fixes
         lost = bool(fixes) and not all(map(math.isfinite, fixes.values()))
+        if self._batch is not None and not lost:  # on a device: later the batch would be gone
+            lost = not all(map(math.isfinite, (raw or reading).norms()))
         if lost:
             parameters = [p for group in groups for p in group["params"]]
             weights = dict(zip(watched.naming.names, parameters, strict=True))
+            watched.failures.keeper.follow(optimizer, watched.naming.names)
             watched.tell_nonfinite(row, (raw or reading).norms(), self._backward.window.forward, weights)
         if row.sampled:
             parameters = [p for group in groups for p in group["params"] if p.grad is not None]
@@ -306,7 +316,7 @@ class TorchWatch:
                 "so every such optimizer is recorded by itself.",
             )
         watched = WatchedOptimizer(
-            len(self._every), optimizer, self._outbox, FailureTeller(self._session, self._scaler)
+            len(self._every), optimizer, self._outbox, FailureTeller(self._session, self._scaler, self._batch)
         )
         self._found[id(optimizer)] = (ref(optimizer), watched)
         self._every.append(watched)
@@ -324,6 +334,11 @@ class TorchWatch:
                 yield watched.index, optimizer
 
     def _describe(self) -> None:
+        self._made.update(optimizer for _, optimizer in self._alive())
+        groups = [group for optimizer in self._made for group in optimizer.param_groups]
+        self._trained.update((id(p), p) for group in groups for p in group["params"])
+        for watched in self._every:
+            watched.untrained.leave_out(self._trained)
         self._session.describe(optimizers=[watched.info for watched in self._every])
 
     def _parameter_names(self) -> dict[int, str]:
@@ -347,11 +362,14 @@ class TorchWatch:
         @functools.wraps(original)
         def init(optimizer: Optimizer, *args: Any, **kwargs: Any) -> None:
             original(optimizer, *args, **kwargs)
-            restart()
+            restart(optimizer)
 
         self._patches.replace(Optimizer, "__init__", init)
 
-    def _restart_sampling(self) -> None:
+    def _restart_sampling(self, optimizer: Optimizer) -> None:
+        self._made.add(optimizer)
+        if self._batch is not None:
+            self._batch.restart()
         self._clock.restart()
         self._sample(True)
 
@@ -365,12 +383,12 @@ class TorchWatch:
             watched.finish_step()
             watched.send()
         if self._newest is not None:
-            self._newest.failures.exception(self._newest.steps - 1)
+            self._newest.failures.exception(self._newest.steps)
         if self._backward.passes and not self._every:
             self._say_unseen(
                 "no step",
                 f"The backward pass ran {self._backward.passes} times, but no step of a torch.optim optimizer was "
-                "seen: it may be compiled (torch.compile of the step), or written by hand.",
+                "seen: optimizer.step() may be missing, compiled (torch.compile of the step), or written by hand.",
             )
 
     def _note_blow_up(self, loss: float) -> None:
