@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from trimtab.findings import Finding, Verdict
 from trimtab.runs._columns import no_rows, null_of
 from trimtab.vitals import TABLES
 
@@ -78,13 +79,17 @@ def series(
     start: float = 0.0,
     every: float = 0.01,
     modules: dict[str, np.ndarray] | None = None,
+    modules_at: Mapping[int, dict[str, np.ndarray]] | None = None,
     tensors: Mapping[int, dict[str, np.ndarray]] | None = None,
     info: dict[str, Any] | None = None,
     losses: dict[str, Any] | None = None,
     steps: int | None = None,
     **columns: Any,
 ) -> PlantedSeries:
-    """Steps with this loss (None: never seen). Anything else of the table by name; gradient norm 1 unless told."""
+    """Steps with this loss (None: never seen). Anything else of the table by name; gradient norm 1 unless told.
+
+    `modules` are the rows of step 0, `modules_at` those of any sampled step (every 16th).
+    """
     n = len(loss) if loss is not None else int(steps or 0)
     step = np.arange(n)
     values = {
@@ -105,15 +110,20 @@ def series(
         table("steps", n, **values),
         table("losses", len(sampled), step=sampled, process=process, optimizer=optimizer, **known),
         {"class": "torch.optim.sgd.SGD", "model": "Net", "tensors": [], **(info or {})},
-        {0: modules} if modules is not None else {},
+        modules_at or ({0: modules} if modules is not None else {}),
         tensors or {},
     )
 
 
 def record(
-    *planted: PlantedSeries, events: Sequence[dict[str, Any]] = (), processes: int | None = None, **meta: Any
+    *planted: PlantedSeries,
+    events: Sequence[dict[str, Any]] = (),
+    metrics: Mapping[str, tuple[Sequence[float], Sequence[float] | np.ndarray]] | None = None,
+    processes: int | None = None,
+    **meta: Any,
 ) -> PlantedRecord:
-    """A run of these series. `events`: {"kind", "step", "data", ...}; `processes`: number of ranks."""
+    """A run of these series. `events`: {"kind", "step", "data", ...}; `processes`: number of ranks; `metrics`: name ->
+    (times, values)."""
     rows = table(
         "events",
         len(events),
@@ -126,7 +136,50 @@ def record(
     )
     entries = [{"index": i, "rank": i if processes else None} for i in range(processes or 1)]
     meta = {"schema": 1, "status": 0, "ended": "2026-11-24T15:31:12+00:00", "processes": entries, **meta}
-    return PlantedRecord(planted, meta, {"events": rows, "metrics": no_rows(TABLES["metrics"])})
+    told = [
+        (name, t, v) for name, (times, values) in (metrics or {}).items() for t, v in zip(times, values, strict=True)
+    ]
+    reported = table(
+        "metrics",
+        len(told),
+        process=0,
+        optimizer=0,
+        step=-1,
+        time=[t for _, t, _ in told],
+        name=[name for name, _, _ in told],
+        value=[v for _, _, v in told],
+        source="log",
+    )
+    return PlantedRecord(planted, meta, {"events": rows, "metrics": reported})
+
+
+def at_samples(n: int, rows: dict[str, np.ndarray]) -> dict[int, dict[str, np.ndarray]]:
+    """The same rows at every sampled step of a run of `n` steps."""
+    return dict.fromkeys(range(0, n, 16), rows)
+
+
+def found(verdict: Verdict, kind: str) -> Finding | None:
+    """The finding of this kind, wherever in the verdict it is."""
+    roots = [f for part in (verdict, *verdict.parts) for root in part.findings for f in (root, *root.consequences)]
+    return next((finding for finding in roots if finding.kind == kind), None)
+
+
+def layers(*shares: float, column: str = "out_dead", kind: str = "ReLU") -> dict[str, np.ndarray]:
+    """Module rows of a chain Linear, activation, Linear, activation, ..., Linear: a share per activation.
+
+    A column that begins with "in" stands for activations that are functions, seen at the next layer's input.
+    """
+    rows: list[dict[str, Any]] = []
+    for i in range(len(shares) + 1):
+        row: dict[str, Any] = {"module": f"layers.{i}", "kind": "Linear", "weighted": True, "in_after": None}
+        if column.startswith("in") and i:
+            row |= {column: shares[i - 1], "in_after": kind.lower()}
+        rows.append(row)
+        if column.startswith("out") and i < len(shares):
+            rows.append({"module": f"act.{i}", "kind": kind, "weighted": False, "in_after": None, column: shares[i]})
+    names = ("module", "kind", "weighted", "in_after", column)
+    columns = {name: [row.get(name, np.nan) for row in rows] for name in names}
+    return table("modules", len(rows), call=np.arange(len(rows)), elements=4096, **columns)
 
 
 def over_depth(

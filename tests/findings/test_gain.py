@@ -87,6 +87,14 @@ def test_the_layers_that_a_saturating_activation_follows_are_counted():
     assert finding.causes[0].why.startswith("Tanh after 8 of 10 layers")
 
 
+def test_a_function_between_the_layers_is_known_by_the_next_ones_input():
+    modules = over_depth(np.zeros(DEPTH), SHRINKS, activation=None)
+    assert activations(modules) == [None] * DEPTH
+    for name, kind in (("tanh", "Tanh"), ("none", ""), ("something_new", None)):
+        modules["in_after"][1:] = name
+        assert activations(modules) == [kind] * DEPTH
+
+
 @pytest.mark.parametrize("name", ["ReLU", "GELU", "SiLU", "ELU", "Mish", "SELU", "LeakyReLU"])
 def test_the_gains_keep_the_scale_of_a_normal_input(name):
     """1/sqrt(E f(x)^2) by quadrature with PyTorch's own function."""

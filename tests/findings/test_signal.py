@@ -130,3 +130,13 @@ def test_a_cell_called_over_time_is_one_layer_and_time_inside_an_lstm_is_said_to
 def test_severities_are_ordered():
     assert at_least("fatal", "serious")
     assert not at_least("note", "warning")
+
+
+def test_query_key_and_value_stand_beside_each_other_and_are_no_depth():
+    # Two blocks of a healthy BERT: query and key get next to no gradient, value, which has the same input, does.
+    grads = np.array([-6.08, -6.08, -4.08, -2.55, -3.6, -2.52, -6.05, -5.97, -4.05, -2.54, -3.65, -2.53])
+    rows = over_depth(np.zeros(12), grads)
+    assert signals(verdict_of(rows)) != []
+    inputs = [1, 1, 1, 2, 3, 4, 5, 5, 5, 6, 7, 8, 9]
+    rows["in_rms"] = rows["in_max"] = np.array(inputs, dtype=rows["in_rms"].dtype)
+    assert signals(verdict_of(rows)) == []

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from .._language import t
 from ._history import Columns, History, Track
 from ._progress import progress
 from ._signal import Direction, Signal
 
-GOT_OVER = "; the run trained all the same, so there is nothing to do unless it should train faster"
+MILD = 2.0  # decades beyond the limit, which a learning rate that is far too high outweighs
+
+
+def got_over() -> str:
+    return t("; the run trained all the same, so there is nothing to do unless it should train faster")
 
 
 def severity_of(history: History, *, recovered: str) -> str:
@@ -15,6 +20,10 @@ def severity_of(history: History, *, recovered: str) -> str:
         return "serious"
     state = progress(history).state
     return {"learned": recovered, "stuck": "fatal", "plateau": "fatal", "constant": "fatal"}.get(state, "serious")
+
+
+def is_mild(direction: Direction) -> bool:
+    return abs(direction.log10_ratio) < direction.limit + direction.drift + MILD
 
 
 def signal_places(history: History, track: Track, found: Signal, name: str) -> tuple[dict[str, object], ...]:
@@ -42,4 +51,4 @@ def normalised(modules: Columns) -> bool:
 
 def first_process(history: History) -> list[Track]:
     """One track per optimizer: ranks hold the same weights."""
-    return [t for t in history.tracks if t.process == history.tracks[0].process]
+    return [track for track in history.tracks if track.process == history.tracks[0].process]

@@ -1,20 +1,21 @@
-"""What tells causes apart: small readings of a track, each with a sentence for people."""
+"""What a record says of the steps that were taken: their size against the weights, the rate, the optimizer."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from ._finding import Cause
-from ._history import Columns, Track
+from .._language import t
+from ._history import Track
 from ._text import number
 
-LARGE_UPDATE = 0.1  # |update| / |weight|; healthy 9e-4 to 5e-3 (SCIENCE, section 2, rule 8, measured there)
+LARGE_UPDATE = 0.1  # |update| / |weight|; healthy 9e-4 to 5e-3 (docs/science.md, 8)
 HEALTHY_UPDATE = 1e-3
 USELESS_TRAVEL = 0.02  # median(|update| / |weight|) x steps (the same rule)
+HEAVY_MOMENTUM = 0.95  # from here on the momentum is worth a word: it makes a step 1 / (1 - momentum) times as long
 
 
 def update_ratio(track: Track, step: int) -> float:
@@ -40,32 +41,42 @@ def update_ratios(track: Track, limit: int = 12, *, until: int | None = None) ->
     return [ratio for ratio in ratios if math.isfinite(ratio)]
 
 
-def learning_rate(track: Track) -> str:
-    """ "learning rate 0.1 (SGD)", as far as it is known."""
-    rates = np.asarray(track.columns["lr"], dtype=np.float64)
-    known = rates[np.isfinite(rates)]
-    name = optimizer_name(track)
-    if not len(known):
-        return name
-    low, high = number(float(known.min())), number(float(known.max()))
-    return f"learning rate {high if low == high else f'{low} to {high}'}" + (f" ({name})" if name else "")
+def first_update_ratio(track: Track) -> float:
+    sampled = np.asarray(track.series.sampled_steps)
+    return update_ratio(track, int(sampled[0])) if len(sampled) else math.nan
 
 
 def optimizer_name(track: Track) -> str:
     return str(track.series.info.get("class", "")).rpartition(".")[2]
 
 
-def learning_rate_too_high(track: Track, *, grew: str) -> Cause:
-    """The cause of what grows once steps are taken; `grew` says what was seen to grow."""
-    first = first_update_ratio(track)
-    size = f"; its first step changed the weights by {of_their_size(first)}" if first > LARGE_UPDATE else ""
-    rate = learning_rate(track)
-    return Cause("learning-rate-too-high", f"{grew}{' at ' + rate if rate else ''}{size}")
+def setting(track: Track, name: str) -> float:
+    """A number among the settings of the first parameter group; NaN where it has none of that name."""
+    value = _first_group(track).get(name)
+    return float(value) if isinstance(value, int | float) else math.nan
 
 
-def first_update_ratio(track: Track) -> float:
-    sampled = np.asarray(track.series.sampled_steps)
-    return update_ratio(track, int(sampled[0])) if len(sampled) else math.nan
+def betas(track: Track) -> tuple[float, float]:
+    """The decay rates of an Adam-like optimizer's two averages; NaN where it has none."""
+    value = _first_group(track).get("betas")
+    if isinstance(value, list | tuple) and len(value) >= 2 and all(isinstance(b, int | float) for b in value[:2]):
+        return float(value[0]), float(value[1])
+    return math.nan, math.nan
+
+
+def learning_rate(track: Track) -> str:
+    """ "learning rate 0.1 (SGD)", as far as it is known."""
+    rates = np.asarray(track.columns["lr"], dtype=np.float64)
+    known = rates[np.isfinite(rates)]
+    name = optimizer_name(track)
+    momentum = setting(track, "momentum")
+    if momentum >= HEAVY_MOMENTUM:
+        name = t("{name}, momentum {momentum}", name=name, momentum=f"{momentum:g}")
+    if not len(known):
+        return name
+    low, high = number(float(known.min())), number(float(known.max()))
+    rate = high if low == high else t("{low} to {high}", low=low, high=high)
+    return t("learning rate {rate} ({name})", rate=rate, name=name) if name else t("learning rate {rate}", rate=rate)
 
 
 def lower_rate(track: Track) -> str:
@@ -83,75 +94,21 @@ def higher_rate(ratio: float) -> str:
 
 def of_their_size(ratio: float) -> str:
     """ "23% of their size (healthy: 0.1 % to 0.5 %)"."""
-    share = f"{ratio:.0%} of" if ratio < 1 else f"{number(ratio)} times"
-    return f"{share} their size (healthy: 0.1 % to 0.5 %)"
+    if ratio < 1:
+        return t("{share} of their size (healthy: 0.1 % to 0.5 %)", share=f"{ratio:.0%}")
+    return t("{times} times their size (healthy: 0.1 % to 0.5 %)", times=number(ratio))
 
 
-def clip_remedy(track: Track) -> list[str]:
-    return [] if track.clipped else ["clip=global:1.0"]
-
-
-def step_causes(track: Track) -> Iterator[tuple[Cause, list[str]]]:
-    """Causes of a loss that does not move which the sampled measurements show, with their remedies."""
-    yield from _gradient_causes(track)
-    ratios = update_ratios(track)
-    if ratios:
-        ratio = float(np.median(ratios))
-        if ratio * len(track) < USELESS_TRAVEL:
-            why = (
-                f"a step changes the weights by {number(ratio)} of their size: {number(ratio * len(track))} "
-                f"over the whole run (under {USELESS_TRAVEL} is too little to learn anything)"
-            )
-            yield Cause("learning-rate-too-low", why), [higher_rate(ratio)]
-        elif max(ratios) > LARGE_UPDATE:
-            why = f"a step changes the weights by up to {of_their_size(max(ratios))}"
-            yield Cause("learning-rate-too-high", why), ["lr*0.1"]
-
-
-def _gradient_causes(track: Track) -> Iterator[tuple[Cause, list[str]]]:
-    norms = np.asarray(track.columns["grad_norm_raw"], dtype=np.float64)
-    known = norms[np.isfinite(norms)]
-    if len(known) and not known.any():
-        yield (
-            Cause(
-                "detached-graph",
-                "the gradient is exactly 0 at every step: the loss does not depend on these parameters",
-            ),
-            [],
-        )
-    elif len(known) > 20 and not known[-20:].any():
-        step = int(track.step[np.flatnonzero(np.nan_to_num(norms, nan=1.0) > 0)[-1]]) + 1
-        yield (
-            Cause("dying-activation", f"since step {step} the gradient is exactly 0: no unit passes it on"),
-            ["lr*0.1"],
-        )
-    losses = track.series.losses
-    if _median(losses, "leftover_grad_norm") > 0:
-        yield (
-            Cause(
-                "missing-zero-grad",
-                "gradients of earlier steps were still there when a step's backward "
-                "pass began: optimizer.zero_grad() is missing",
-            ),
-            [],
-        )
-    if track.loss_kind in ("cross_entropy",) and _median(losses, "rows_sum_to_one") > 0.99:
-        yield (
-            Cause(
-                "output-activation-mismatch",
-                "the outputs given to cross-entropy are probabilities already "
-                "(each row sums to 1); it applies softmax itself and wants the scores before it",
-            ),
-            [],
-        )
+def clip_remedy(track: Track) -> tuple[str, ...]:
+    return () if track.clipped else ("clip=global:1.0",)
 
 
 def tensors(track: Track) -> list[Mapping[str, Any]]:
     found = track.series.info.get("tensors", ())
-    return [t for t in found if isinstance(t, Mapping) and "name" in t and "shape" in t]
+    return [entry for entry in found if isinstance(entry, Mapping) and "name" in entry and "shape" in entry]
 
 
-def _median(columns: Columns, name: str) -> float:
-    values = np.asarray(columns.get(name, ()), dtype=np.float64)
-    known = values[np.isfinite(values)]
-    return float(np.median(known)) if len(known) else math.nan
+def _first_group(track: Track) -> Mapping[str, Any]:
+    groups = track.series.info.get("groups")
+    first = groups[0] if isinstance(groups, list | tuple) and groups else None
+    return first if isinstance(first, Mapping) else {}

@@ -13,7 +13,7 @@ from ._levels import block_medians, noise
 BLOCKS = 30
 MUCH = 0.1  # share of the run that the loss spent out there
 FAR = 2.0  # times the larger of start and chance
-OUTSIDE = 1.3  # the same, where a step was seen to be long; runs that trained stayed under 1.1 (SCIENCE, rule 4)
+OUTSIDE = 1.3  # the same, where a step was seen to be long; runs that trained stayed under 1.1 (docs/science.md, 4)
 CLEAR_OF_NOISE = 6.0  # standard deviations of the log loss, where chance is not known
 LIVE_STEPS = 20
 LIVE_RISE = 1e3

@@ -2,28 +2,47 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 import numpy as np
 
-from ._at_start import GOT_OVER, first_process, normalised, severity_of, signal_places, signal_readings
-from ._evidence import clip_remedy, learning_rate_too_high, lower_rate
-from ._finding import Cause, Finding
-from ._gain import gain_of
+from .._language import t
+from ._at_start import first_process, got_over, severity_of, signal_places, signal_readings
+from ._evidence import clip_remedy
+from ._finding import Finding
 from ._history import Floats, History, Track
 from ._levels import MAD_TO_STD
 from ._lost import left
 from ._signal import LIMIT, Direction, Signal, signal
-from ._text import decades, fold, number
+from ._text import fold, number
 from ._trouble import Trouble
+from .causes import Case, explain
 
-JUMP_Z = 6.0  # robust z of log10 |g|: healthy at most 3.9 in 1,500 steps, a batch of 30x at 12.5 (SCIENCE, rule 3)
+JUMP_Z = 6.0  # robust z of log10 |g|: healthy at most 3.9 in 1,500 steps, a batch of 30x at 12.5 (docs/science.md, 3)
 JUMP_DECADES = 2.0
 EARLY_DECADES = 3.0  # with fewer than ten earlier norms there is no spread to measure against
 WINDOW = 50
 LOOK_BACK = 200  # steps before the loss was lost
 HIGH_START = 2.0  # times chance
+AT_START = (
+    "too-much-dropout",
+    "initial-weights-too-large",
+    "constant-initial-weights",
+    "depth-without-normalisation",
+)
+IN_TRAINING = (
+    "wrong-sign",
+    "missing-zero-grad",
+    "labels-invalid",
+    "output-activation-mismatch",
+    "inputs-unscaled",
+    "targets-unscaled",
+    "initial-weights-too-large",
+    "unclipped-recurrence",
+    "bad-batch",
+    "learning-rate-too-high",
+    "missing-warm-up",
+)
 
 
 def exploding_gradient(history: History) -> Iterator[Finding]:
@@ -38,50 +57,43 @@ def exploding_gradient(history: History) -> Iterator[Finding]:
 
 
 def _at_start(history: History, track: Track, found: Signal, name: str, direction: Direction) -> Finding:
-    growth = fold(direction.log10_ratio)
-    what = (
-        "the gradient becomes {} larger on its way back through {}"
-        if name == "backward"
-        else "the signal becomes {} larger on its way through {}"
-    )
     loss = track.finite_loss
-    start = f", and the loss starts at {number(float(loss[0]))}" if len(loss) else ""
     high = len(loss) > 0 and np.isfinite(track.chance) and loss[0] > HIGH_START * track.chance
-    causes, remedies = _start_causes(track, found, direction)
+    case = Case("exploding-gradient", history, track, found.step, track.last_step)
+    causes, remedies = explain(case, AT_START)
     severity = severity_of(history, recovered="warning" if high else "note")
     return Finding(
         "exploding-gradient",
         severity,
         found.step,
         track.last_step,
-        f"at step {found.step} {what.format(growth, found.path)}{start}" + (GOT_OVER if severity == "note" else ""),
+        _says_at_start(track, found, name, direction) + (got_over() if severity == "note" else ""),
         signal_places(history, track, found, name),
         signal_readings(found, direction, name),
-        tuple(causes),
-        () if severity == "note" else tuple(remedies),
+        causes,
+        () if severity == "note" else (*remedies, *clip_remedy(track)),
     )
 
 
-def _start_causes(track: Track, found: Signal, direction: Direction) -> tuple[list[Cause], list[str]]:
-    gain = gain_of(track, found.step)
-    pace = decades(direction.log10_ratio / max(1, len(direction.by_depth) - 1))
-    causes: list[Cause] = []
-    remedies: list[str] = []
-    has_norm = normalised(track.series.modules(found.step))
-    if gain.is_large or math.isnan(gain.value):
-        measured = f"every layer multiplies the signal by {pace}" if math.isnan(gain.value) else str(gain)
-        causes.append(Cause("initial-weights-too-large", measured))
-        remedies.append(gain.remedy)
-    if not has_norm or not causes:
-        causes.append(
-            Cause(
-                "depth-without-normalisation",
-                f"{pace} per layer over {len(found.layers)} layers"
-                + ("" if has_norm else " and no normalisation among them"),
-            )
+def _says_at_start(track: Track, found: Signal, name: str, direction: Direction) -> str:
+    step, times, path = found.step, fold(direction.log10_ratio), found.path
+    if name == "backward":
+        says = t(
+            "at step {step} the gradient becomes {times} larger on its way back through {path}",
+            step=step,
+            times=times,
+            path=path,
         )
-        remedies.append("norm=layer")
-    return causes, [*remedies, *clip_remedy(track)]
+    else:
+        says = t(
+            "at step {step} the signal becomes {times} larger on its way through {path}",
+            step=step,
+            times=times,
+            path=path,
+        )
+    if not len(track.finite_loss):
+        return says
+    return t("{says}, and the loss starts at {loss}", says=says, loss=number(float(track.finite_loss[0])))
 
 
 def _jump(history: History, track: Track) -> int | None:
@@ -116,14 +128,14 @@ def _in_training(history: History, track: Track, row: int) -> Finding:
     peak = float(later[np.isfinite(later)].max())
     step = int(track.step[row])
     names = _largest(track, step)
-    place = f", most in {names[0]}" if names else ""
     gone = left(history, track)
+    causes, remedies = explain(Case("exploding-gradient", history, track, step, track.last_step), IN_TRAINING)
     return Finding(
         "exploding-gradient",
         "serious" if history.live or gone is None else gone[1],
         step,
         track.last_step,
-        f"the gradient norm jumped from {number(before)} to {number(float(norms[row]))} at step {step}{place}",
+        _says_in_training(before, float(norms[row]), step, names),
         tuple(history.place(track, tensor=name) for name in names)
         or ((history.place(track),) if history.several else ()),
         {
@@ -133,9 +145,19 @@ def _in_training(history: History, track: Track, row: int) -> Finding:
             "log10_jump": float(np.log10(norms[row] / before)),
             "threshold": JUMP_DECADES if row >= 10 else EARLY_DECADES,
         },
-        (learning_rate_too_high(track, grew=f"the gradient norm went from {number(before)} to {number(peak)}"),),
-        (lower_rate(track), *clip_remedy(track)),
+        causes,
+        remedies,
     )
+
+
+def _says_in_training(before: float, now: float, step: int, names: list[str]) -> str:
+    says = t(
+        "the gradient norm jumped from {before} to {now} at step {step}",
+        before=number(before),
+        now=number(now),
+        step=step,
+    )
+    return t("{says}, most in {tensor}", says=says, tensor=names[0]) if names else says
 
 
 def _largest(track: Track, step: int, limit: int = 3) -> list[str]:
@@ -150,32 +172,39 @@ def _largest(track: Track, step: int, limit: int = 3) -> list[str]:
 TROUBLE = Trouble(
     name="exploding-gradient",
     summary="The signal grows by decades over depth, or the gradient norm by decades within a few steps.",
-    measures="At step 0 what vanishing-gradient measures, with the other sign. During training: the 2-norm of all "
-    "gradients before any clip, on a log scale, against the median and the spread (MAD) of up to "
-    f"{WINDOW} steps before; only where the loss was lost after it.",
+    measures="At the first step what vanishing-gradient measures, with the other sign; never the weight gradients "
+    "layer by layer, which may be flat over depth while the signal grows by decades. During training the 2-norm of "
+    f"all gradients before any clip, on a log scale, against the median and the spread (MAD) of up to {WINDOW} steps "
+    f"before; only in the {LOOK_BACK} steps before the loss was lost, or went far beyond its start for long.",
     hurts="One step along a gradient that is a hundred times too long undoes what the steps before have learned, "
     "and the next gradient is longer still, until a number overflows.",
     is_not=(
         "A long gradient as such: nets differ by orders of magnitude, and no fixed norm separates them.",
-        "A jump that the training survives (a loss-spike).",
-        "The weight-gradient norms being flat over depth, which says nothing: they are flat in the textbook case.",
-        "A start at a loss of thousands that comes down within the run: a warning.",
+        "A jump that the training survives: that is a loss-spike.",
+        f"A start that the training got over: a warning where the first loss was beyond {HIGH_START:g} times chance, "
+        "else a note.",
     ),
-    threshold=f"At step 0 {LIMIT:g} decades, as vanishing-gradient. During training a robust z of "
-    f"{JUMP_Z:g} (measured: healthy at "
-    f"most 3.9 in 1,500 steps, a batch scaled by 30 at 12.5) and {JUMP_DECADES:g} decades; "
-    f"{EARLY_DECADES:g} decades within the first "
-    "ten steps. The decades are to be calibrated.",
-    causes=(
-        "learning-rate-too-high",
-        "initial-weights-too-large",
-        "depth-without-normalisation",
-        "unclipped-recurrence",
-        "bad-batch",
-    ),
-    remedies="At step 0: init=he, norm=layer, branches scaled by 1/sqrt(depth). During training: "
+    threshold=f"At the first step {LIMIT:g} decades, and the exceptions of vanishing-gradient. During training a "
+    f"robust z of {JUMP_Z:g} (measured: healthy at most 3.9 in 1,500 steps, a batch scaled by 30 at 12.5) and "
+    f"{JUMP_DECADES:g} decades; {EARLY_DECADES:g} decades within the first ten steps. Set by hand; how often it is "
+    "right is measured by studies/calibration.",
+    causes=(*AT_START, *IN_TRAINING),
+    remedies="At the first step: init=he, norm=layer, residual branches scaled by 1/sqrt(depth). During training: "
     "clip=global:1.0 or lr*0.1.",
     rule=exploding_gradient,
     sources=("Pascanu, Mikolov and Bengio 2013, arXiv:1211.5063", "Hanin 2018, arXiv:1801.03744"),
-    leads_to=frozenset({"non-finite", "diverging-loss", "stalled-loss", "crash"}),
+    leads_to=frozenset(
+        {
+            "non-finite",
+            "loss-spike",
+            "diverging-loss",
+            "oscillating-loss",
+            "stalled-loss",
+            "slow-loss",
+            "dead-units",
+            "saturated-units",
+            "constant-output",
+            "crash",
+        }
+    ),
 )

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .._language import t
 from ._evidence import tensors
 from ._history import Columns, Track
 from ._text import number
@@ -29,7 +30,7 @@ KEEPS_SCALE = {
 }
 """std(W) sqrt(fan in) that keeps a layer's scale, by the class of the activation after it; "" is none.
 
-1/sqrt(E f(x)^2) for a normal x (measured in SCIENCE, section 6, no. 4; ELU and Mish by the same integral),
+1/sqrt(E f(x)^2) for a normal x (docs/science.md, gains; ELU and Mish by the same integral),
 LeakyReLU at its default slope. Departures: Tanh has the usual 5/3 (forward it would be 1.59), and under
 the sigmoids, which no gain keeps from shrinking the gradient, 1 stands for what is usual.
 Source: He et al. 2015, arXiv:1502.01852, eq. 10 and 15; Klambauer et al. 2017, arXiv:1706.02515 (SELU).
@@ -38,6 +39,29 @@ SATURATING = ("Sigmoid", "Tanh", "Softsign", "Hardsigmoid", "Hardtanh", "LogSigm
 SIGMOIDS = ("Sigmoid", "Hardsigmoid", "LogSigmoid")
 OTHERS = ("PReLU", "Softplus", "Hardswish", "CELU", "RReLU", "GLU", "Threshold")
 SMALL, LARGE = 0.85, 1.2  # times the gain that keeps the scale: over ten layers a factor of five either way
+NAMES = {
+    "none": "",
+    "relu": "ReLU",
+    "relu6": "ReLU6",
+    "leaky_relu": "LeakyReLU",
+    "prelu": "PReLU",
+    "elu": "ELU",
+    "selu": "SELU",
+    "celu": "CELU",
+    "gelu": "GELU",
+    "silu": "SiLU",
+    "mish": "Mish",
+    "softplus": "Softplus",
+    "hardswish": "Hardswish",
+    "sigmoid": "Sigmoid",
+    "tanh": "Tanh",
+    "softsign": "Softsign",
+    "hardsigmoid": "Hardsigmoid",
+    "hardtanh": "Hardtanh",
+    "logsigmoid": "LogSigmoid",
+    "glu": "GLU",
+}
+"""The column in_after -> the class of the same activation."""
 SAME = 1e-3  # relative: the next layer's input has the scale of this one's output, so that nothing lies between
 
 
@@ -72,15 +96,39 @@ class Gain(NamedTuple):
 
     def __str__(self) -> str:
         """ "weights of gain 0.577 where 1.67 keeps the scale under Tanh"."""
-        has = f"weights of gain {number(self.value)}"
-        if self.activation is None:
-            return f"{has}; which activation follows them is not seen (under ReLU {number(RELU_GAIN)} keeps the scale)"
-        if self.activation not in KEEPS_SCALE:
-            return f"{has}; which gain keeps the scale under {self.activation} is not known here"
-        if self.activation in ("Sigmoid", "Hardsigmoid"):  # no gain keeps it
-            return f"{has} where {number(self.wanted)} is usual under {self.activation}"
-        under = f"under {self.activation}" if self.activation else "with no activation between the layers"
-        return f"{has} where {number(self.wanted)} keeps the scale {under}"
+        gain, wanted, activation = number(self.value), number(self.wanted), self.activation
+        if activation is None:
+            return t(
+                "weights of gain {gain}; which activation follows them is not seen "
+                "(under ReLU {wanted} keeps the scale)",
+                gain=gain,
+                wanted=number(RELU_GAIN),
+            )
+        if activation not in KEEPS_SCALE:
+            return t(
+                "weights of gain {gain}; which gain keeps the scale under {activation} is not known here",
+                gain=gain,
+                activation=activation,
+            )
+        if activation in ("Sigmoid", "Hardsigmoid"):  # no gain keeps it
+            return t(
+                "weights of gain {gain} where {wanted} is usual under {activation}",
+                gain=gain,
+                wanted=wanted,
+                activation=activation,
+            )
+        if not activation:
+            return t(
+                "weights of gain {gain} where {wanted} keeps the scale with no activation between the layers",
+                gain=gain,
+                wanted=wanted,
+            )
+        return t(
+            "weights of gain {gain} where {wanted} keeps the scale under {activation}",
+            gain=gain,
+            wanted=wanted,
+            activation=activation,
+        )
 
 
 def gain_of(track: Track, step: int) -> Gain:
@@ -89,8 +137,8 @@ def gain_of(track: Track, step: int) -> Gain:
 
 def activations(modules: Columns) -> list[str | None]:
     """What follows each weighted module but the last, in order of the forward pass: the class of the activation
-    before the next one; "" where the next one's input has exactly this one's scale; None where that is not seen
-    (a function such as F.relu)."""
+    before the next one, or of the function that the next one's input has passed (in_after); "" for none, also where
+    the next one's input has exactly this one's scale; None where that is not seen."""
     if not len(modules.get("call", ())):
         return []
     found: list[str | None] = []
@@ -99,7 +147,7 @@ def activations(modules: Columns) -> list[str | None]:
         name = str(modules["kind"][i])
         if modules["weighted"][i] and name != "Embedding":
             if current >= 0:
-                found.append("" if kind is None and _same_scale(modules, current, int(i)) else kind)
+                found.append(kind or _function(modules, current, int(i)))
             current, kind = int(i), None
         elif kind is None and (name in KEEPS_SCALE or name in SATURATING or name in OTHERS):
             kind = name
@@ -127,6 +175,15 @@ def _gain(norm: float, shape: list[int]) -> float:
         return math.nan
     entries, fan_in = math.prod(shape), math.prod(shape[1:])
     return norm / math.sqrt(entries) * math.sqrt(fan_in) if entries else math.nan
+
+
+def _function(modules: Columns, earlier: int, later: int) -> str | None:
+    """The activation between two weighted modules that is no module itself."""
+    column = modules.get("in_after")
+    name = column[later] if column is not None else None
+    if name:
+        return NAMES.get(str(name))
+    return "" if _same_scale(modules, earlier, later) else None
 
 
 def _same_scale(modules: Columns, earlier: int, later: int) -> bool:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from ._sums import summed_rows
 
+T = TypeVar("T")
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
 Columns = Mapping[str, Array]
@@ -57,11 +58,38 @@ class Event:
     data: Mapping[str, Any]
 
 
+class ReadOnce:
+    """A series whose rows of one step are read from the record once, though many rules and causes ask for them."""
+
+    def __init__(self, series: SeriesLike) -> None:
+        self._series = series
+        self.process = series.process
+        self.optimizer = series.optimizer
+        self.tensors = cache(series.tensors)
+        self.modules = cache(series.modules)
+
+    @cached_property
+    def steps(self) -> Columns:
+        return self._series.steps
+
+    @cached_property
+    def losses(self) -> Columns:
+        return self._series.losses
+
+    @cached_property
+    def sampled_steps(self) -> Array:
+        return self._series.sampled_steps
+
+    @cached_property
+    def info(self) -> Mapping[str, Any]:
+        return self._series.info
+
+
 class Track:
     """One optimizer's steps, with null told apart from NaN."""
 
     def __init__(self, series: SeriesLike) -> None:
-        self.series = series
+        self.series = ReadOnce(series)
         self.process = int(series.process)
         self.optimizer = int(series.optimizer)
 
@@ -150,6 +178,14 @@ class History:
     tracks: tuple[Track, ...]
     live: bool = False
     one_of_many: bool = False
+    _found: dict[object, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def once(self, key: object, find: Callable[[], T]) -> T:
+        """What `find` gives, found at most once for this history."""
+        if key not in self._found:
+            self._found[key] = find()
+        found: T = self._found[key]
+        return found
 
     @cached_property
     def events(self) -> list[Event]:

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from .._language import t
 from ._crash import interrupted, status_of
 from ._evidence import optimizer_name
 from ._finding import OUTCOMES, SEVERITIES, Finding, Verdict, at_least
@@ -15,12 +16,14 @@ from ._history import History, RecordLike, Track
 from ._lost import lost
 from ._non_finite import RECOVERY_STEPS
 from ._parts import parts
-from ._progress import Progress, progress
+from ._progress import NO_GAIN, Progress, progress
 from ._signal import signal
 from ._text import decades, plural
 from ._trouble import Trouble
 
 BLOW_UPS = ("non-finite", "exploding-gradient", "diverging-loss")
+STANDSTILLS = ("vanishing-gradient", "dead-units", "idle-parameter", "constant-output")  # fatal without a blow-up
+AT_THE_END = ("constant-output", "stalled-loss", "slow-loss")  # their first step is no closer than a block of the run
 
 
 def judge_with(troubles: Sequence[Trouble], record: RecordLike, *, live: bool = False) -> Verdict:
@@ -39,7 +42,7 @@ def with_alarms(verdict: Verdict, alarms: Sequence[Finding]) -> Verdict:
     """
     kinds = {f.kind for part in (verdict, *verdict.parts) for root in part.findings for f in (root, *root.consequences)}
     missing = [
-        replace(alarm, severity="warning", says=f"{alarm.says}; by the end of the run this was over")
+        replace(alarm, severity="warning", says=t("{says}; by the end of the run this was over", says=alarm.says))
         for alarm in alarms
         if alarm.kind not in kinds
     ]
@@ -50,8 +53,8 @@ def with_alarms(verdict: Verdict, alarms: Sequence[Finding]) -> Verdict:
 def _judge(troubles: Sequence[Trouble], record: RecordLike, live: bool) -> Verdict:
     groups = parts(record)
     whole = History(record, tuple(track for group in groups for track in group), live)
-    run_findings = _apply([t for t in troubles if t.whole_run], whole)
-    rules = [t for t in troubles if not t.whole_run]
+    run_findings = _apply([trouble for trouble in troubles if trouble.whole_run], whole)
+    rules = [trouble for trouble in troubles if not trouble.whole_run]
     if len(groups) <= 1:
         history = History(record, groups[0] if groups else (), live)
         return _verdict(troubles, history, [*_apply(rules, history), *run_findings])
@@ -110,7 +113,7 @@ def chain(troubles: Sequence[Trouble], findings: Sequence[Finding]) -> list[Find
     order = {trouble.name: i for i, trouble in enumerate(troubles)}
     leads_to = {trouble.name: trouble.leads_to for trouble in troubles}
     roots: list[Finding] = []
-    for finding in sorted(findings, key=lambda f: (f.first_step, order.get(f.kind, 0))):
+    for finding in sorted(findings, key=lambda f: _place_in_chain(f, order.get(f.kind, 0))):
         root = next(
             (i for i, r in enumerate(roots) if finding.kind in leads_to.get(r.kind, ()) and not _over(r, finding)), None
         )
@@ -122,6 +125,11 @@ def chain(troubles: Sequence[Trouble], findings: Sequence[Finding]) -> list[Find
         last = max(above.last_step, finding.last_step)
         roots[root] = replace(above, severity=severity, last_step=last, consequences=(*above.consequences, finding))
     return sorted(roots, key=lambda f: -SEVERITIES.index(f.severity))
+
+
+def _place_in_chain(finding: Finding, order: int) -> tuple[bool, int, int]:
+    at_the_end = finding.kind in AT_THE_END
+    return at_the_end, 0 if at_the_end else finding.first_step, order
 
 
 def _over(earlier: Finding, later: Finding) -> bool:
@@ -140,7 +148,9 @@ def _outcome(history: History, findings: Sequence[Finding], state: Progress) -> 
     if "stalled-loss" in kinds or _came_back_to_nothing(kinds.get("diverging-loss")):
         return "stalled"
     if any(at_least(f.severity, "fatal") for f in findings):
-        return "stalled" if "vanishing-gradient" in kinds else "blew_up"
+        return "stalled" if any(kind in kinds for kind in STANDSTILLS) else "blew_up"
+    if "slow-loss" in kinds and at_least(kinds["slow-loss"].severity, "serious") and state.gain < NO_GAIN:
+        return "stalled"
     return "trained" if state.learned else "unjudged"
 
 
@@ -151,13 +161,13 @@ def _came_back_to_nothing(diverging: Finding | None) -> bool:
 
 def _reason(history: History, findings: Sequence[Finding], state: Progress) -> str:
     if how := interrupted(history):
-        return f"interrupted by {how}"
+        return t("interrupted by {how}", how=how)
     if _outcome(history, findings, state) == "unjudged":
         return state.says
     if state.learned or any(at_least(f.severity, "serious") for f in findings):
         return ""
     if not history.steps and status_of(history.record.meta) is None:
-        return "no optimizer step was seen, and the record has no end"
+        return t("no optimizer step was seen, and the record has no end")
     return state.says
 
 
@@ -169,7 +179,7 @@ def _compared(history: History, state: Progress) -> list[str]:
     sentences = [state.says] if state.steps and not over else []
     bad = any((track.columns["nonfinite"] > 0).any() for track in history.tracks)
     if not bad:
-        sentences.append(f"no NaN and no infinity in {plural(history.steps, 'step')}")
+        sentences.append(t("no NaN and no infinity in {steps}", steps=plural(history.steps, "step")))
     sentences += _signal_compared(history.tracks[0])
     return sentences
 
@@ -183,14 +193,15 @@ def _signal_compared(track: Track) -> list[str]:
         return []
     worst = max((d for _, d in ways), key=lambda d: abs(d.log10_ratio))
     limit = worst.limit + worst.drift
-    changes = ", ".join(f"{name} {decades(d.log10_ratio)}" for name, d in ways)
-    when = f" at step {found.step}" if found.step else ""
-    text = f"signal over {found.path}{when}: {changes}, limit 10^±{limit:.1f}"
-    return [text + (f"; {found.unseen}" if found.unseen else "")]
+    words = {"forward": t("forward"), "backward": t("backward")}
+    changes = t(", ").join(f"{words[name]} {decades(d.log10_ratio)}" for name, d in ways)
+    path = t("{path} at step {step}", path=found.path, step=found.step) if found.step else found.path
+    text = t("signal over {path}: {changes}, limit 10^±{limit}", path=path, changes=changes, limit=f"{limit:.1f}")
+    return [text + (t("; ") + found.unseen if found.unseen else "")]
 
 
 def _name(history: History, index: int) -> str:
-    """ "part 2: SGD on MLP"."""
+    """ "part 2: SGD on MLP"; a name, and the same in every language."""
     info = history.tracks[0].series.info
     optimizer, model = optimizer_name(history.tracks[0]), str(info.get("model") or "").rpartition(".")[2]
     what = " on ".join(word for word in (optimizer, model) if word)
@@ -201,14 +212,24 @@ def _sum(history: History, verdicts: list[Verdict], run_findings: list[Finding])
     """The verdict of a run that trained several models in turn: the worst of its parts."""
     alone = _verdict((), replace(history, tracks=()), run_findings)
     outcomes = [v.outcome for v in verdicts] + ([alone.outcome] if run_findings or interrupted(history) else [])
-    parts_findings = [replace(f, says=f"{v.name.split(':')[0]}: {f.says}") for v in verdicts for f in v.findings]
+    parts_findings = [
+        replace(f, says=t("part {number}: {says}", number=number, says=f.says))
+        for number, v in enumerate(verdicts, 1)
+        for f in v.findings
+    ]
     findings = sorted([*parts_findings, *run_findings], key=lambda f: -SEVERITIES.index(f.severity))
     good = sum(v.outcome == "trained" for v in verdicts)
     return Verdict(
         min(outcomes, key=OUTCOMES.index),
         sum(v.steps for v in verdicts),
         tuple(findings),
-        (f"{len(verdicts)} models trained in turn, each judged alone: {good} of them trained",),
+        (
+            t(
+                "{models} models trained in turn, each judged alone: {good} of them trained",
+                models=len(verdicts),
+                good=good,
+            ),
+        ),
         next((v.reason for v in verdicts if v.reason), alone.reason if interrupted(history) else ""),
         tuple(verdicts),
     )

@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from ._evidence import clip_remedy, learning_rate_too_high, lower_rate
-from ._finding import Cause, Finding
+from .._language import t
+from ._finding import Finding
 from ._history import Array, Event, History, Track
-from ._text import listed, number
+from ._text import listed, number, plural
 from ._trouble import Trouble
+from .causes import Case, explain
+from .causes._numbers import MANY_SKIPS
+from .causes._readings import longest_streak
 
-MANY_SKIPS = 10  # a scaler that starts at 2^16 and halves reaches 2^6 by then
-GROWN = 100.0  # the gradient or the loss over its earlier median
 RECOVERY_STEPS = 3
-
-OPERATIONS = {
-    "log": ("invalid-operation", "log of 0 or of a negative number; keep its argument above 0"),
-    "sqrt": ("invalid-operation", "the slope of sqrt at 0 is infinite; keep its argument above 0"),
-    "rsqrt": ("invalid-operation", "1/sqrt of 0; keep its argument above 0"),
-    "div": ("invalid-operation", "a division by 0; keep the divisor away from it"),
-    "reciprocal": ("invalid-operation", "a division by 0; keep the divisor away from it"),
-    "pow": ("invalid-operation", "a power whose value or slope is infinite at this input"),
-    "linalgvectornorm": ("invalid-operation", "the slope of a norm at 0 is not defined"),
-    "acos": ("invalid-operation", "the slope of acos at 1 is infinite"),
-    "asin": ("invalid-operation", "the slope of asin at 1 is infinite"),
-    "where": ("invalid-operation", "the branch that `where` leaves out is differentiated too: 0 times infinity is NaN"),
-    "exp": ("precision-overflow", "exp overflows: above 88.7 in float32, above 11.1 in float16"),
-}
+SCALER_CAUSES = ("precision-overflow", "invalid-operation")
 
 
 def first_bad(track: Track) -> int | None:
@@ -48,7 +36,7 @@ def non_finite(history: History) -> Iterator[Finding]:
     for track in history.tracks:
         if first_bad(track) is not None:
             yield _finding(history, track)
-        elif (streak := _longest_streak(track.skipped))[1] >= MANY_SKIPS or (not history.live and _never_finite(track)):
+        elif (streak := longest_streak(track.skipped))[1] >= MANY_SKIPS or (not history.live and _never_finite(track)):
             yield _scaler_finding(history, track, *streak)
 
 
@@ -69,10 +57,11 @@ def _finding(history: History, track: Track) -> Finding:
     event = next((e for e in history.events_of("nonfinite", track) if e.step == step), None)
     stage = _stage(track, row, event)
     survived = _survived(track, bad)
-    causes, remedies = _causes(history, track, row, stage, event)
+    causes, remedies = explain(Case("non-finite", history, track, step, int(track.step[last])), TROUBLE.causes)
     says = _says(track, row, stage, event)
     if survived:
-        says += f"; the training went on with finite numbers ({len(bad):,} such {'step' if len(bad) == 1 else 'steps'})"
+        count = plural(len(bad), "step")
+        says = t("{says}; the training went on with finite numbers ({count} of this kind)", says=says, count=count)
     return Finding(
         "non-finite",
         "warning" if survived else "fatal",
@@ -81,8 +70,8 @@ def _finding(history: History, track: Track) -> Finding:
         says,
         _where(history, track, event),
         _readings(track, row, stage, len(bad)),
-        tuple(causes),
-        tuple(remedies),
+        causes,
+        remedies if stage == "weights" else (*remedies, "skip=nonfinite"),
     )
 
 
@@ -110,27 +99,50 @@ def _survived(track: Track, bad: Array) -> bool:
 
 
 def _says(track: Track, row: int, stage: str, event: Event | None) -> str:
-    step = int(track.step[row])
     data = event.data if event else {}
-    value = number(float(track.columns["loss"][row])) if track.has_loss[row] else "not seen"
-    passes = int(track.columns["backwards"][row])
-    batch = f" (backward pass {data['backward_pass']} of {passes})" if passes > 1 and "backward_pass" in data else ""
+    when = _when(track, row, data)
+    value = number(float(track.columns["loss"][row])) if track.has_loss[row] else t("not seen")
     if stage == "weights":
-        begin = "from the start" if row == 0 else "after the update of the step before"
-        return f"the weights hold NaN or infinity at step {step}, {begin}: {listed(_names(data, 'weights_nonfinite'))}"
+        return _says_weights(row, when, listed(_names(data, "weights_nonfinite")))
     if stage == "forward":
         op = data.get("forward") or {}
         source = _operation_text(op) if isinstance(op, dict) and op else ""
-        return f"the loss became {value} at step {step}{batch}" + (f", first in {source}" if source else "")
+        if source:
+            return t("the loss became {value} at {when}, first in {source}", value=value, when=when, source=source)
+        return t("the loss became {value} at {when}", value=value, when=when)
     names = _names(data, "tensors")
-    place = f", first in {names[0]}" if names else ""
-    return f"the gradient became non-finite at step {step}{batch}{place}, while the loss was {value}"
+    if names:
+        return t(
+            "the gradient became non-finite at {when}, first in {tensor}, while the loss was {value}",
+            when=when,
+            tensor=names[0],
+            value=value,
+        )
+    return t("the gradient became non-finite at {when}, while the loss was {value}", when=when, value=value)
+
+
+def _when(track: Track, row: int, data: Mapping[str, Any]) -> str:
+    """ "step 40", "step 40 (backward pass 2 of 4)"."""
+    step, passes = int(track.step[row]), int(track.columns["backwards"][row])
+    if passes > 1 and "backward_pass" in data:
+        return t("step {step} (backward pass {one} of {all})", step=step, one=data["backward_pass"], all=passes)
+    return t("step {step}", step=step)
+
+
+def _says_weights(row: int, when: str, names: str) -> str:
+    if row == 0:
+        return t("the weights hold NaN or infinity at {when}, from the start: {names}", when=when, names=names)
+    return t(
+        "the weights hold NaN or infinity at {when}, after the update of the step before: {names}",
+        when=when,
+        names=names,
+    )
 
 
 def _operation_text(op: dict[str, Any]) -> str:
-    text = str(op.get("op") or "an operation")
+    text = str(op.get("op") or t("an operation"))
     place = op.get("module") or op.get("tensor")
-    return f"{text} after {place}" if place else text
+    return t("{operation} after {place}", operation=text, place=place) if place else text
 
 
 def _names(data: Any, key: str) -> list[str]:
@@ -166,105 +178,43 @@ def _readings(track: Track, row: int, stage: str, count: int) -> dict[str, Any]:
     return readings
 
 
-def _causes(history: History, track: Track, row: int, stage: str, event: Event | None) -> tuple[list[Cause], list[str]]:
-    causes: list[Cause] = []
-    remedies: list[str] = []
-    growth = _growth(track, row)
-    if growth:
-        causes.append(learning_rate_too_high(track, grew=growth))
-        remedies += [lower_rate(track), *clip_remedy(track)]
-    if event and isinstance(op := event.data.get("forward"), dict) and (known := _known_operation(op)):
-        causes.insert(0 if not growth else 1, known)
-    if stage == "weights" and row == 0:
-        causes.append(Cause("invalid-operation", "the weights were non-finite before the first step"))
-    elif not causes:
-        quiet = "the loss and the gradient were ordinary until then" if row else "it is the very first step"
-        causes.append(
-            Cause(
-                "bad-batch",
-                f"{quiet}: look at the batch of step {int(track.step[row])} for NaN, infinity or a label out of range",
-            )
-        )
-        causes.append(Cause("invalid-operation", "or an operation that has no finite value or slope there"))
-    return causes, [*remedies, "skip=nonfinite"] if stage != "weights" else remedies
-
-
-def _growth(track: Track, row: int) -> str:
-    """What grew by two decades before the row, as a sentence; empty where nothing did."""
-    for name, column in (("the gradient norm", "grad_norm_raw"), ("the loss", "loss")):
-        values = np.abs(np.asarray(track.columns[column], dtype=np.float64)[max(0, row - 200) : row])
-        values = values[np.isfinite(values)]
-        if len(values) < 2:
-            continue
-        start, peak = float(np.median(values[: max(1, len(values) // 2)])), float(values[-3:].max())
-        if start > 0 and peak > GROWN * min(start, float(values[0]) or start):
-            return f"{name} grew from {number(float(values[0]))} to {number(peak)} before it"
-    return ""
-
-
-def _known_operation(op: dict[str, Any]) -> Cause | None:
-    """The cause that the operation names: outside of its domain, or given what was non-finite already."""
-    name, what = str(op.get("op") or "").lower(), str(op.get("what") or "")
-    given = f" ({_shown(op['input'])})" if op.get("input") else ""
-    if "input is already not finite" in what:
-        return Cause("bad-batch", f"what the first operation to use it ({name}) was given held NaN or infinity{given}")
-    if "result is not finite" in what:
-        return Cause("precision-overflow", f"the result of {name} went beyond the range of its number format{given}")
-    for key in sorted(OPERATIONS, key=len, reverse=True):
-        if name.startswith(key) and not name.startswith(("logsoftmax", "logsumexp", "log_softmax")):
-            cause, why = OPERATIONS[key]
-            return Cause(cause, f"{why}{given}")
-    return None
-
-
-def _shown(given: Any) -> str:
-    """ "3 of 64 entries not finite, the others 0 to 12.1"."""
-    if not isinstance(given, dict):
-        return str(given)
-    known = {key: float(value) for key, value in given.items() if isinstance(value, int | float)}
-    words = []
-    if known.get("nonfinite"):
-        words.append(f"{known['nonfinite']:,.0f} of {known.get('entries', 0):,.0f} entries not finite")
-    if "min" in known and "max" in known:
-        others = "the others " if words else "entries "
-        words.append(f"{others}{number(known['min'])} to {number(known['max'])}")
-    return ", ".join(words)
-
-
-def _longest_streak(flags: Array) -> tuple[int, int]:
-    """(first row, length) of the longest run of True."""
-    edges = np.flatnonzero(np.diff(np.concatenate(([0], flags.astype(np.int8), [0]))))
-    starts, lengths = edges[::2], edges[1::2] - edges[::2]
-    if not len(starts):
-        return 0, 0
-    longest = int(np.argmax(lengths))
-    return int(starts[longest]), int(lengths[longest])
-
-
 def _scaler_finding(history: History, track: Track, row: int, length: int) -> Finding:
     last = row + length - 1
     ended = last < len(track) - RECOVERY_STEPS
     scale = float(track.columns["loss_scale"][last])
     losses = track.loss[track.loss_rows >= row]
     hopeless = not ended and len(losses) > 0 and not np.isfinite(losses).any()
-    what = f"the loss was {number(float(losses[0]))} at each" if hopeless else "each gradient overflowed"
+    step = int(track.step[row])
+    causes, remedies = explain(Case("non-finite", history, track, step, int(track.step[last])), SCALER_CAUSES)
     return Finding(
         "non-finite",
         "warning" if ended else "fatal" if hopeless else "serious",
-        int(track.step[row]),
+        step,
         int(track.step[last]),
-        f"the gradient scaler withheld {length} steps in a row from step {int(track.step[row])} on: {what}"
-        + (f", and its scale fell to {number(scale)}" if np.isfinite(scale) else ""),
+        _says_scaler(step, length, scale, float(losses[0]) if hopeless else None),
         _where(history, track, next(iter(history.events_of("nonfinite", track)), None)),
         {"skipped_in_a_row": length, "threshold": MANY_SKIPS, "loss_scale": scale},
-        (
-            Cause(
-                "precision-overflow",
-                "half precision ends at 65,504; now and then a skip is normal, ten in a row are not",
-            ),
-            Cause("invalid-operation", "or a NaN that no scale can cure"),
-        ),
+        causes,
+        remedies,
     )
+
+
+def _says_scaler(step: int, length: int, scale: float, loss: float | None) -> str:
+    says = t(
+        "the gradient scaler withheld {length} steps in a row from step {step} on: each gradient overflowed",
+        length=length,
+        step=step,
+    )
+    if loss is not None:
+        says = t(
+            "the gradient scaler withheld {length} steps in a row from step {step} on: the loss was {loss} at each",
+            length=length,
+            step=step,
+            loss=number(loss),
+        )
+    if not np.isfinite(scale):
+        return says
+    return t("{says}, and its scale fell to {scale}", says=says, scale=number(scale))
 
 
 TROUBLE = Trouble(
@@ -279,16 +229,31 @@ TROUBLE = Trouble(
     is_not=(
         "A step that a gradient scaler withheld: it looks for the largest scale by overflowing now and then. "
         f"Only {MANY_SKIPS} in a row count.",
-        "A gradient that the script itself caught, if the training went on with finite numbers: a warning.",
+        "Non-finite steps that the training got over, or that the script kept from the optimizer: a warning.",
         "A finite norm of 1e30: that is exploding-gradient.",
     ),
-    threshold=f"None: one entry is enough. {MANY_SKIPS} withheld steps in a row take PyTorch's scaler from 2^16 to "
-    "2^6 (its default halves the scale at each); to be calibrated.",
-    causes=("learning-rate-too-high", "invalid-operation", "precision-overflow", "bad-batch", "labels-invalid"),
+    threshold=f"None: one entry is enough. Of withheld steps {MANY_SKIPS} in a row, which take PyTorch's scaler from "
+    "2^16 to 2^6 (by default it halves the scale at each). That number is set by hand.",
+    causes=(
+        "missing-zero-grad",
+        "wrong-sign",
+        "labels-invalid",
+        "output-activation-mismatch",
+        "inputs-unscaled",
+        "targets-unscaled",
+        "initial-weights-too-large",
+        "unclipped-recurrence",
+        "stale-second-moment",
+        "missing-warm-up",
+        "learning-rate-too-high",
+        "invalid-operation",
+        "precision-overflow",
+        "bad-batch",
+    ),
     remedies="If the gradient or the loss grew by a factor of 100 before it: lr*0.1, or clip=global:1.0. If not, look "
     "at the operation and at the batch of that step. skip=nonfinite leaves such a step out, which hides a bug "
     "that happens at every step.",
     rule=non_finite,
     sources=("Micikevicius et al. 2018, arXiv:1710.03740, sec. 3.2 (loss scaling)",),
-    leads_to=frozenset({"diverging-loss", "stalled-loss", "exploding-gradient", "crash"}),
+    leads_to=frozenset({"diverging-loss", "stalled-loss", "exploding-gradient", "constant-output", "crash"}),
 )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .._language import described, t
 from ._history import Floats, History, Track
 from ._levels import Level, level, trend
 from ._text import number, plural
@@ -26,8 +27,9 @@ class Progress:
 
     learned (clearly better than the reference), stuck (no better, and flat), falling (not yet
     better, but on its way), weak (a little better, and flat), short (too few steps), plateau (stuck
-    at chance, but fallen from its start, and not for long), constant (the same number at every
-    step), unknown (the data cannot tell).
+    at chance, but fallen from its start, and not for long), noisy (no better than a start that was a
+    lucky one, since the run as a whole fell), constant (the same number at every step), unknown (the
+    data cannot tell).
     """
 
     state: str
@@ -46,17 +48,26 @@ class Progress:
 
 def progress(history: History) -> Progress:
     """Judge the loss of the part's leading track as far as it has come."""
+    return history.once("progress", lambda: _progress(history))
+
+
+def _progress(history: History) -> Progress:
     track = history.lead
     if not history.tracks:
         why = next((str(e.data.get("why")) for e in history.events_of("unseen") if e.data.get("what") == "no step"), "")
-        return Progress("unknown", "no optimizer step was seen" + (f": {why[:1].lower()}{why[1:]}" if why else ""))
+        says = t("no optimizer step was seen")
+        if why:
+            says = t("{name}: {says}", name=says, says=described("no step", f"{why[:1].lower()}{why[1:]}"))
+        return Progress("unknown", says)
     if track is None:
-        return Progress("unknown", "no loss was seen: no backward pass that trimtab could read")
+        return Progress("unknown", t("no loss was seen: no backward pass that trimtab could read"))
     if history.adversarial:
         return Progress(
             "unknown",
-            "several optimizers took turns, each with a loss of its own (as in a GAN): "
-            "no single loss says how well they train",
+            t(
+                "several optimizers took turns, each with a loss of its own (as in a GAN): "
+                "no single loss says how well they train"
+            ),
             len(track.loss),
         )
     return _judge(track)
@@ -77,7 +88,7 @@ def _judge(track: Track) -> Progress:
     values = track.finite_loss
     n = len(values)
     if n == 0:
-        return Progress("unknown", "every loss seen was NaN or infinite", len(track.loss))
+        return Progress("unknown", t("every loss seen was NaN or infinite"), len(track.loss))
     first, last = level(head(values)), level(tail(values))
     by_chance = bool(np.isfinite(track.chance) and track.chance > 0 and values.min() >= 0)
     reference = track.chance if by_chance else first.value
@@ -105,7 +116,16 @@ def _state(values: Floats, last: Level, reference: float, by_chance: bool, gain:
         return "short"
     if not by_chance and values.min() < 0:
         return "unknown"
-    return "stuck" if gain < NO_GAIN else "weak"
+    if gain >= NO_GAIN:
+        return "weak"
+    return "stuck" if by_chance or not _may_have_fallen(values, last.value) else "noisy"
+
+
+def _may_have_fallen(values: Floats, last: float) -> bool:
+    """The first losses were lucky ones: the run's first fifth, by one standard error of it, lay above its end."""
+    early = level(values[: max(20, len(values) // 5)])
+    high = early.value + early.error
+    return high - last >= CLEAR_GAIN * high or trend(values) < FALLING
 
 
 def _clearly_better(values: Floats, reference: float, last: float, error: float, by_chance: bool) -> bool:
@@ -119,20 +139,44 @@ def _clearly_better(values: Floats, reference: float, last: float, error: float,
 
 
 def _sentence(state: str, n: int, first: Level, last: Level, reference: float, by_chance: bool, summed: int) -> str:
+    steps = plural(n, "step")
     if state == "constant":
-        return f"the loss was {number(last.value)} at every one of {plural(n, 'step')}"
-    against = (
-        f"loss {number(last.value)} at the end against chance {number(reference)} (the best constant answer"
-        + (f"; the loss is taken for a sum over {plural(summed, 'row')})" if summed > 1 else ")")
-        if by_chance
-        else f"loss {number(last.value)} at the end against {number(first.value)} at the start "
-        "(chance is not known for this loss)"
-    )
+        return t("the loss was {last} at every one of {steps}", last=number(last.value), steps=steps)
+    if state == "plateau":
+        return t(
+            "the loss fell from {first} to {last} in {steps} and rests there, chance is {chance}: a plateau or a stall",
+            steps=steps,
+            first=number(first.value),
+            last=number(last.value),
+            chance=number(reference),
+        )
+    against = _against(first, last, reference, by_chance, summed)
     return {
-        "short": f"{plural(n, 'step')}, too few to judge; {against}",
-        "falling": f"{against}; still falling when the run ended: too few steps to judge",
-        "plateau": f"{plural(n, 'step')}, too few to tell a plateau from a stall; the loss fell from "
-        f"{number(first.value)} to {number(last.value)}, chance is {number(reference)}",
-        "weak": f"{against}: a little better, and no longer falling",
-        "unknown": f"{against}: a loss that may be negative and does not fall says nothing",
-    }.get(state, against)
+        "short": lambda: t("{steps}, too few to judge; {against}", steps=steps, against=against),
+        "falling": lambda: t("{against}; still falling when the run ended: too few steps to judge", against=against),
+        "weak": lambda: t("{against}: a little better, and no longer falling", against=against),
+        "noisy": lambda: t("{against}: its noise hides where it began", against=against),
+        "unknown": lambda: t("{against}: a loss that may be negative and does not fall says nothing", against=against),
+    }.get(state, lambda: against)()
+
+
+def _against(first: Level, last: Level, reference: float, by_chance: bool, summed: int) -> str:
+    if not by_chance:
+        return t(
+            "loss {last} at the end against {first} at the start (chance is not known for this loss)",
+            last=number(last.value),
+            first=number(first.value),
+        )
+    if summed > 1:
+        return t(
+            "loss {last} at the end against chance {chance} (the best constant answer; the loss is taken for a sum "
+            "over {rows})",
+            last=number(last.value),
+            chance=number(reference),
+            rows=plural(summed, "row"),
+        )
+    return t(
+        "loss {last} at the end against chance {chance} (the best constant answer)",
+        last=number(last.value),
+        chance=number(reference),
+    )

@@ -1,7 +1,7 @@
 """How the signal's scale changes over depth at the first step: forward in the outputs, backward in their gradients.
 
 Never the ratio of weight gradients: |dW_l| is the product of the input's and the output gradient's
-scale, and where one grows as the other shrinks it is flat over depth (SCIENCE, section 2: at weight
+scale, and where one grows as the other shrinks it is flat over depth (docs/science.md, 1: at weight
 variance 4/n the activations grow by 10^2.7 while that ratio reads 0.75).
 """
 
@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from .._language import t
 from ._evidence import tensors
 from ._history import Columns, Floats, Track
 
@@ -23,6 +24,7 @@ UNEVEN_LIMIT = 3.0  # where the change does not go on layer by layer
 SHALLOW_LIMIT = 4.0  # where fewer than DEEP layers say what is trend and what is one odd layer
 LIVE_LIMIT = 3.0
 DEEP = 4
+MANY = 200  # layers: more say nothing more of a slope, and their pairs cost a second
 NOTHING = 45.0  # decades: below float32's least number
 RECURRENT = ("RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell")
 
@@ -52,13 +54,14 @@ class Signal:
     forward: Direction | None
     backward: Direction | None
     unseen: str = ""
-    repeats: int = 1  # calls of the layer that is called most often: steps of time, as a rule
+    repeats: int = 1  # calls per backward pass of the layer that is called most often: steps of time, as a rule
 
     @property
     def path(self) -> str:
         """ "12 layers", "3 layers, one of them called 50 times"."""
-        again = f", one of them called {self.repeats} times" if self.repeats > 1 else ""
-        return f"{len(self.layers)} layers{again}"
+        if self.repeats > 1:
+            return t("{count} layers, one of them called {times} times", count=len(self.layers), times=self.repeats)
+        return t("{count} layers", count=len(self.layers))
 
     @property
     def worst(self) -> tuple[str, Direction] | None:
@@ -94,13 +97,19 @@ def signal(track: Track, *, live: bool = False) -> Signal | None:
         _direction(out, width, live),
         _direction(grad[::-1], width, live, backward=True),
         unseen,
-        _repeats(rows),
+        _repeats(rows, _passes(track, step)),
     )
 
 
-def _repeats(rows: Columns) -> int:
+def _repeats(rows: Columns, passes: int) -> int:
     names = [str(name) for name, weighted in zip(rows["module"], rows["weighted"], strict=True) if weighted]
-    return max(Counter(names).values(), default=1)
+    return max(1, max(Counter(names).values(), default=1) // passes)
+
+
+def _passes(track: Track, step: int) -> int:
+    """Backward passes of a step: where gradients are accumulated every layer is called in each."""
+    row = np.flatnonzero(track.step == step)
+    return max(1, int(track.columns["backwards"][row[0]])) if len(row) else 1
 
 
 def _layers(rows: Columns) -> list[int]:
@@ -110,17 +119,37 @@ def _layers(rows: Columns) -> list[int]:
         if rows["weighted"][i] and str(rows["kind"][i]) != "Embedding":
             last.pop(str(rows["module"][i]), None)
             last[str(rows["module"][i])] = int(i)
-    return list(last.values())
+    return _without_siblings(rows, list(last.values()))
+
+
+def _without_siblings(rows: Columns, layers: list[int]) -> list[int]:
+    """Of layers in turn that were given the same input (query, key and value), the one with the largest gradient:
+    they stand beside each other, and that one is the way the signal takes."""
+    kept: list[int] = []
+    for i in layers:
+        if not kept or not _same_input(rows, kept[-1], i):
+            kept.append(i)
+        elif _gradient(rows, i) > _gradient(rows, kept[-1]):
+            kept[-1] = i
+    return kept
+
+
+def _same_input(rows: Columns, one: int, other: int) -> bool:
+    return all(name in rows and rows[name][one] == rows[name][other] for name in ("in_rms", "in_max"))
+
+
+def _gradient(rows: Columns, i: int) -> float:
+    return float(np.nan_to_num(rows["grad_rms"][i])) * math.sqrt(float(rows["elements"][i]))
 
 
 def _unseen(rows: Columns) -> str:
     recurrent = sorted({str(kind) for kind in rows["kind"]} & set(RECURRENT))
-    return f"what happens over time inside {' and '.join(recurrent)} is not seen" if recurrent else ""
+    return t("what happens over time inside {kinds} is not seen", kinds=", ".join(recurrent)) if recurrent else ""
 
 
 def _width(track: Track, names: tuple[str, ...]) -> float:
     """Harmonic mean of the layers' fan-in, from the shapes of their weights; inf where those are not recorded."""
-    shapes: Mapping[str, Any] = {t["name"]: t["shape"] for t in tensors(track)}
+    shapes: Mapping[str, Any] = {entry["name"]: entry["shape"] for entry in tensors(track)}
     fans = [math.prod(shapes[f"{name}.weight"][1:]) for name in names if f"{name}.weight" in shapes]
     fans = [fan for fan in fans if fan > 0]
     return len(fans) / sum(1 / fan for fan in fans) if fans else math.inf
@@ -181,8 +210,10 @@ def _goes_on(logs: Floats) -> bool:
 
 
 def _slope(values: Floats) -> float:
-    """Theil-Sen: the median of the slopes between all pairs."""
-    i, j = np.triu_indices(len(values), 1)
+    """Theil-Sen: the median of the slopes between all pairs, of at most MANY values taken evenly."""
+    places = np.unique(np.linspace(0, len(values) - 1, min(len(values), MANY)).astype(int))
+    i, j = np.triu_indices(len(places), 1)
+    i, j = places[i], places[j]
     return float(np.median((values[j] - values[i]) / (j - i))) if len(i) else 0.0
 
 
@@ -190,7 +221,7 @@ def _drift(depth: int, width: float) -> float:
     """What chance alone moves log10 rms over `depth` random layers of `width` units: the mean drift and two
     standard deviations, from ln |h|^2 having mean -2.5 D/n and variance 5 D/n at a He-initialised ReLU net.
 
-    Source: SCIENCE, section 2 (measured); the D/n scaling: Hanin 2018, arXiv:1801.03744.
+    Source: docs/science.md, 1 (measured); the D/n scaling: Hanin 2018, arXiv:1801.03744.
     """
     if not math.isfinite(width):
         return 0.0

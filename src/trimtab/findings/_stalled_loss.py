@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ._evidence import HEALTHY_UPDATE, step_causes, update_ratios
+from .._language import t
+from ._evidence import HEALTHY_UPDATE, update_ratios
 from ._finding import Finding
 from ._history import History, Track
 from ._levels import noise
@@ -15,10 +16,22 @@ from ._progress import CLEAR_GAIN, ENOUGH_STEPS, NO_GAIN, PLATEAU_STEPS, Progres
 from ._signal import signal
 from ._text import number
 from ._trouble import Trouble
+from .causes import STRONG, WEAK, Case, explain
 
 BLOCKS = 8
 CLEAR = 4.0  # standard errors of a block
 MOST = 0.75  # of the blocks
+
+
+MILD = (
+    "uninformative-data",
+    "learning-rate-too-low",
+    "weak-optimizer",
+    "frozen-parameters",
+    "dying-activation",
+    "batch-too-small",
+)
+"""Causes that do not make a loss a little under chance a stall: data that say little end there too."""
 
 
 def stalled_loss(history: History) -> Iterator[Finding]:
@@ -28,17 +41,22 @@ def stalled_loss(history: History) -> Iterator[Finding]:
     found = progress(history)
     if found.state == "constant" and found.last == 0.0:
         return  # nothing to learn, or a loss that means nothing: the data cannot tell
-    if found.state not in ("stuck", "plateau", "constant"):
+    weak = found.state == "weak"
+    if found.state not in ("stuck", "plateau", "constant", "weak") or (weak and not found.by_chance):
         return
-    pairs = list(step_causes(track))
-    if found.state == "plateau" and not pairs and not _weak_signal(track):
-        return  # nothing speaks for a stall but that it has not gone on yet
+    since = _since(track, found)
+    case = Case("stalled-loss", history, track, since, track.last_step)
+    names = [name for name in TROUBLE.causes if not weak or name not in MILD]
+    causes, remedies = explain(case, names, at_least=STRONG if found.state in ("plateau", "weak") else WEAK)
+    if found.state in ("plateau", "weak") and not causes and not (found.state == "plateau" and _weak_signal(track)):
+        return  # nothing speaks for a stall but that it has not gone on yet, or that the data say little
+    known = found.by_chance or found.state == "constant"
     yield Finding(
         "stalled-loss",
-        "serious" if found.by_chance or found.state == "constant" else "warning",
-        _since(track, found),
+        "serious" if known and not weak else "warning",
+        since,
         track.last_step,
-        _says(track, found, known=bool(pairs)),
+        _says(track, found, known=bool(causes)),
         (history.place(track),) if history.several else (),
         {
             "loss": found.last,
@@ -47,16 +65,23 @@ def stalled_loss(history: History) -> Iterator[Finding]:
             "gain": found.gain,
             "threshold": NO_GAIN,
         },
-        tuple(cause for cause, _ in pairs),
-        tuple(dict.fromkeys(remedy for _, remedies in pairs for remedy in remedies)) or _to_try(track, bool(pairs)),
+        causes,
+        remedies or _to_try(track, bool(causes)),
     )
 
 
 def _says(track: Track, found: Progress, *, known: bool) -> str:
-    reference = f"chance is {number(found.reference)}" if found.by_chance else f"it began at {number(found.first)}"
-    verb = "was the same at every step" if found.state == "constant" else "stands still"
-    none = "" if known or _weak_signal(track) else "; no cause was found in the record"
-    return f"the loss {verb} at {number(found.last)}; {reference}{none}"
+    last = number(found.last)
+    says = (
+        t("the loss was the same at every step, {last}", last=last)
+        if found.state == "constant"
+        else t("the loss stands still at {last}", last=last)
+    )
+    if found.by_chance:
+        says = t("{says}; chance is {chance}", says=says, chance=number(found.reference))
+    else:
+        says = t("{says}; it began at {first}", says=says, first=number(found.first))
+    return says if known or _weak_signal(track) else t("{says}; no cause was found in the record", says=says)
 
 
 def _weak_signal(track: Track) -> bool:
@@ -93,32 +118,51 @@ TROUBLE = Trouble(
     "of the best constant answer on the run's own targets: the entropy of the classes, the variance of a regression's "
     "targets. Where chance is not known, against the loss's own start, and said so. Whether it still falls: "
     "Mann-Kendall's test on the second half.",
-    hurts="The model answers the same, or as good as the same, whatever it is shown.",
+    hurts="The model has learned nothing from its inputs: a constant answer does as well.",
     is_not=(
         "A run that is still falling when it ends: too few steps to judge.",
         f"A run of fewer than {ENOUGH_STEPS} steps, which cannot prove that a loss stands still.",
         f"A run of fewer than {PLATEAU_STEPS:,} steps whose loss fell clearly from its start and rests near chance, "
         "where nothing else speaks for a stall: many a loss rests there, and then goes on.",
-        "Data with so little signal that a few percent are all there is: between "
-        f"{NO_GAIN:.0%} and {CLEAR_GAIN:.0%} better than chance trimtab does not judge.",
+        f"Data with so little signal that a few percent are all there is: between {NO_GAIN:.0%} and {CLEAR_GAIN:.0%} "
+        "better than chance trimtab does not judge.",
+        "A loss whose chance is not known and that stays at its start: a warning only.",
         "A loss that may be negative and hovers (policy gradients), the losses of a GAN: these say nothing "
         "of progress.",
     ),
-    threshold=f"Less than {NO_GAIN:.0%} better than chance, and flat (Mann-Kendall z above -2.6, p > "
-    "0.005). Both shares "
-    "are to be calibrated on the corpus.",
+    threshold=f"Less than {NO_GAIN:.0%} better than chance, and flat (Mann-Kendall z above -2.6, p > 0.005). Set by "
+    "hand; how often it is right is measured by studies/calibration.",
     causes=(
-        "learning-rate-too-low",
-        "learning-rate-too-high",
-        "dying-activation",
+        "wrong-sign",
         "missing-zero-grad",
+        "labels-invalid",
         "detached-graph",
+        "frozen-parameters",
+        "loss-mismatch",
         "output-activation-mismatch",
+        "constant-initial-weights",
+        "updates-lost-in-rounding",
+        "too-much-dropout",
+        "too-much-weight-decay",
+        "clipping-too-tight",
+        "inputs-unscaled",
+        "targets-unscaled",
+        "initial-weights-too-large",
+        "over-smoothing",
+        "initial-weights-too-small",
+        "missing-activation",
+        "bad-batch",
+        "learning-rate-too-high",
+        "saturating-activation",
+        "learning-rate-too-low",
+        "weak-optimizer",
+        "batch-too-small",
+        "dying-activation",
+        "depth-without-normalisation",
         "uninformative-data",
     ),
-    remedies="What the evidence points to: lr*10 where a step moves the weights by less than a "
-    "ten-thousandth of what it "
-    "takes, lr*0.1 where it moves them by a tenth of their size.",
+    remedies="What the causes ask for. Where the record shows none: lr*10 if the median step changes the weights by "
+    f"less than {HEALTHY_UPDATE:.1%} of their size, else lr*0.1.",
     rule=stalled_loss,
     sources=("Mann 1945, Econometrica 13; Kendall 1975, Rank Correlation Methods",),
     leads_to=frozenset(),

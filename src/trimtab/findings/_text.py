@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from .._language import counted, t
+
 
 def number(value: float) -> str:
     """Three significant digits, plain between 0.001 and a million, else with an exponent: 0.214, 12,400, 3.1e-08."""
@@ -29,14 +31,16 @@ def decades(log10: float) -> str:
 def fold(log10: float) -> str:
     """How many times larger or smaller, from the decimal logarithm of either: "31,000 times", "10^7.1 times"."""
     size = abs(log10)
-    return f"{float(f'{10.0**size:.2g}'):,.0f} times" if 1 <= size < 6 else f"10^{size:.1f} times"
+    factor = f"{float(f'{10.0**size:.2g}'):,.0f}" if 1 <= size < 6 else f"10^{size:.1f}"
+    return t("{factor} times", factor=factor)
 
 
 def plural(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+    return counted(count, noun)
 
 
 def listed(names: list[str], limit: int = 3) -> str:
     """ "a, b, c and 12 more"."""
     rest = len(names) - limit
-    return ", ".join(names[:limit]) + (f" and {rest} more" if rest > 0 else "")
+    first = ", ".join(names[:limit])
+    return t("{first} and {rest} more", first=first, rest=rest) if rest > 0 else first

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .._language import described
 from ._history import History, RecordLike
 
 
@@ -11,5 +12,6 @@ def unseen(record: RecordLike) -> list[str]:
     sentences = []
     for event in events:
         what, why = (str(event.data.get(key) or "") for key in ("what", "why"))
-        sentences.append(why if what == "no step" or not what else f"{what}: {why[:1].lower()}{why[1:]}".rstrip(": "))
+        said = why if what == "no step" or not what else f"{what}: {why[:1].lower()}{why[1:]}".rstrip(": ")
+        sentences.append(described(what, said))
     return list(dict.fromkeys(filter(None, sentences)))

@@ -1,0 +1,151 @@
+"""constant-output: the model gives every input the same answer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from .._language import t
+from ._finding import Finding
+from ._history import Floats, History, Track
+from ._progress import ENOUGH_STEPS, progress
+from ._reported import reported
+from ._text import number
+from ._trouble import Trouble
+from .causes import Case
+
+SMALL = 0.01  # of the scale on which the loss sees a difference
+NOTHING = 1e-6  # of that scale: rounding
+LAST = 3
+LIVE_LAST = 5
+FEW_ROWS = 4
+LOGITS = ("cross_entropy", "nll", "bce_logits", "kl_div")  # a difference of 1 is a factor of e, whatever their size
+VALUES = ("mse", "l1", "smooth_l1", "huber")
+CAUSES = (
+    "labels-invalid",
+    "detached-graph",
+    "output-activation-mismatch",
+    "constant-initial-weights",
+    "too-much-dropout",
+    "too-much-weight-decay",
+    "inputs-unscaled",
+    "targets-unscaled",
+    "over-smoothing",
+    "learning-rate-too-high",
+    "saturating-activation",
+    "learning-rate-too-low",
+    "batch-too-small",
+    "missing-activation",
+    "dying-activation",
+    "uninformative-data",
+)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """By sampled step, how far the outputs of different inputs differ, as a share of what the loss can tell apart."""
+
+    steps: Floats
+    shares: Floats
+    spread: Floats
+    scale: Floats
+
+
+def constant_output(history: History) -> Iterator[Finding]:
+    track = history.lead
+    if track is None or history.adversarial:
+        return
+    found = spread_of(track)
+    last = LIVE_LAST if history.live else LAST
+    if len(found.steps) < last + 1 or len(track.finite_loss) < ENOUGH_STEPS:
+        return
+    state = progress(history).state
+    limit = NOTHING if history.live or state not in ("stuck", "constant") else SMALL
+    end = found.shares[-max(last, len(found.shares) // 5) :]
+    if state in ("learned", "unknown", "weak") or not float(end.max()) <= limit:
+        return
+    yield _finding(history, track, found, limit, state)
+
+
+def spread_of(track: Track) -> Spread:
+    """The sampled steps at which several rows with targets that differ were seen."""
+    losses = track.series.losses
+    steps = np.asarray(losses.get("step", ()), dtype=np.float64)
+    spread, std, targets, rows, labels = (
+        _floats(losses.get(name), len(steps))
+        for name in ("output_spread", "output_std", "target_std", "rows", "labels_seen")
+    )
+    kinds = [str(kind) for kind in losses.get("kind", ())]
+    scale = np.array([_scale(k, s, t_) for k, s, t_ in zip(kinds, std, targets, strict=True)])
+    known = np.isfinite(spread) & (scale > 0) & (rows >= FEW_ROWS) & (labels != 1)
+    return Spread(steps[known], spread[known] / scale[known], spread[known], scale[known])
+
+
+def _floats(column: object, rows: int) -> Floats:
+    return np.full(rows, np.nan) if column is None else np.asarray(column, dtype=np.float64)
+
+
+def _scale(kind: str, output_std: float, target_std: float) -> float:
+    """What the loss can tell apart: 1 in a logit, half in a probability, the targets' own spread in a value.
+
+    NaN where that is not known, 0 where the targets do not differ.
+    """
+    if kind in LOGITS:
+        return 1.0
+    if kind == "bce":
+        return 0.5
+    return target_std if kind in VALUES else math.nan
+
+
+def _finding(history: History, track: Track, found: Spread, limit: float, state: str) -> Finding:
+    above = np.flatnonzero(found.shares > limit)
+    first = int(found.steps[above[-1] + 1]) if len(above) else int(found.steps[0])
+    says = t(
+        "since step {step} the model gives every input the same answer: its outputs differ by {spread} from row to "
+        "row, where {scale} would tell them apart",
+        step=first,
+        spread=number(float(found.spread[-1])),
+        scale=number(float(found.scale[-1])),
+    )
+    return reported(
+        Case("constant-output", history, track, first, track.last_step),
+        "serious" if history.live or state in ("falling", "short") else "fatal",
+        says,
+        [history.place(track)] if history.several else [],
+        {
+            "output_spread": float(found.spread[-1]),
+            "scale": float(found.scale[-1]),
+            "share": float(found.shares[-1]),
+            "threshold": limit,
+        },
+        CAUSES,
+    )
+
+
+TROUBLE = Trouble(
+    name="constant-output",
+    summary="The model gives every input the same answer.",
+    measures="How far the outputs that the loss was given differ from row to row, at sampled steps: their standard "
+    "deviation over the rows of the batch (root mean square over features), as a share of what the loss can tell "
+    "apart. That is 1 for logits and log probabilities, a half for the probabilities of a binary loss, the standard "
+    "deviation of the targets for a regression. It must be small at each of the last fifth of the sampled steps, "
+    "three at least.",
+    hurts="An answer that does not depend on the input is a constant, and can be had without a model.",
+    is_not=(
+        "The first steps of a model whose last layer begins at zero.",
+        "A batch of fewer than four rows, or targets that do not differ.",
+        "A run that ended better than chance.",
+        "A loss that trimtab does not know: it may want any output.",
+    ),
+    threshold=f"{SMALL:g} of that scale where the loss stands still at chance; {NOTHING:g}, which is rounding, while "
+    "it falls, after few steps, and while the training runs. Set by hand; how often it is right is measured by "
+    "studies/calibration.",
+    causes=CAUSES,
+    remedies="What the cause asks for: output=logits for an activation too many, activation=relu>leaky_relu for dead "
+    "units, inputs=standardise, init=he or lr*0.1.",
+    rule=constant_output,
+    leads_to=frozenset({"stalled-loss", "slow-loss", "idle-parameter"}),
+)

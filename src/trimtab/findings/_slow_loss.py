@@ -1,0 +1,237 @@
+"""slow-loss: the loss falls, but so slowly that most of the way was still ahead when the run ended."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from .._language import t
+from ._evidence import USELESS_TRAVEL
+from ._finding import Cause, Finding
+from ._history import Columns, Floats, History, Track
+from ._levels import trend
+from ._lost import lost
+from ._progress import ENOUGH_STEPS, FALLING, FEW_STEPS, NO_GAIN, Progress, progress
+from ._reported import reported
+from ._samples import sampled_steps
+from ._text import number
+from ._trouble import Trouble
+from .causes import EXACT, STRONG, Case, explain
+
+FAR = 0.5  # of the reference is still there at the end
+LITTLE_TRAVEL = 0.1  # median update ratio times steps, of the tensor that moved most
+FAST = 4.0  # times the run's length: a loss that would halve within that has not come to rest
+MOST = 0.75  # of chance is still there: the training had hardly begun
+CAUSES = (
+    "detached-graph",
+    "frozen-parameters",
+    "loss-mismatch",
+    "output-activation-mismatch",
+    "updates-lost-in-rounding",
+    "too-much-dropout",
+    "too-much-weight-decay",
+    "clipping-too-tight",
+    "inputs-unscaled",
+    "targets-unscaled",
+    "initial-weights-too-large",
+    "saturating-activation",
+    "missing-activation",
+    "learning-rate-too-high",
+    "learning-rate-too-low",
+    "weak-optimizer",
+    "batch-too-small",
+    "dying-activation",
+    "too-few-steps",
+)
+
+MILD = (
+    "too-few-steps",
+    "weak-optimizer",
+    "learning-rate-too-low",
+    "detached-graph",
+    "frozen-parameters",
+    "dying-activation",
+    "saturating-activation",
+)
+"""Causes that a training may be meant to have, or lives with well: an unused head, a frozen body, small steps on a
+trained model, units that rest."""
+HOLDING_BACK = tuple(cause for cause in CAUSES if cause not in MILD)
+
+
+def slow_loss(history: History) -> Iterator[Finding]:
+    track = history.lead
+    if history.live or track is None or lost(history, track) is not None:
+        return
+    state = progress(history)
+    if state.state not in ("learned", "falling", "weak", "short") or state.steps < FEW_STEPS:
+        return
+    case = Case("slow-loss", history, track, 0, track.last_step)
+    mistakes, remedies = explain(case, (), at_least=EXACT)
+    halving = _halving(track, state)
+    if halving:
+        travel = _travel(track)
+        known = bool(explain(case, HOLDING_BACK, at_least=STRONG)[0])
+        known |= _ended_early(state, halving)
+        yield _finding(case, state, travel, halving, _severity(state, travel, known))
+    elif mistakes:
+        yield _held_back(case, state, mistakes, remedies)
+    elif state.by_chance and state.steps >= ENOUGH_STEPS and state.last > (1 + NO_GAIN) * state.reference:
+        yield _above_chance(case, state)
+
+
+def _halving(track: Track, state: Progress) -> float:
+    """Steps that halving the loss would take, where it falls and most of the way is still ahead; else 0."""
+    values = track.finite_loss
+    if len(values) < 2 * FEW_STEPS or values.min() <= 0 or not state.last / state.reference > FAR:
+        return 0.0
+    return _steps_to_halve(values)
+
+
+def _ended_early(state: Progress, halving: float) -> bool:
+    """The run ended when its loss had just begun to fall, and fell fast."""
+    begun = state.by_chance and state.last > MOST * state.reference
+    return begun and state.steps >= ENOUGH_STEPS and halving <= FAST * state.steps
+
+
+def _steps_to_halve(values: Floats) -> float:
+    """Steps that halving the loss would take at the rate of the second half; 0 where it does not fall there."""
+    end = values[len(values) // 2 :]
+    if trend(end) > FALLING:
+        return 0.0
+    logs = np.array([np.mean(block) for block in np.array_split(np.log(end), min(16, len(end)))])
+    i, j = np.triu_indices(len(logs), 1)
+    per_block = float(np.median((logs[j] - logs[i]) / (j - i)))  # Theil-Sen
+    return math.log(2) / -per_block * (len(end) / len(logs)) if per_block < 0 else 0.0
+
+
+def _travel(track: Track) -> float:
+    """The median |update| / |weight| times the steps of the tensor that moves most, of those with two axes or more.
+
+    Of the tensor that moves most, since a new head on a trained body may be all that has to move. NaN: not measured.
+    """
+    ratios: dict[str, list[float]] = {}
+    for step in sampled_steps(track):
+        for name, ratio in _ratios(track.series.tensors(step)).items():
+            ratios.setdefault(name, []).append(ratio)
+    matrices = {str(tensor.get("name")) for tensor in track.series.info.get("tensors", ()) if _is_matrix(tensor)}
+    medians = [float(np.median(found)) for name, found in ratios.items() if not matrices or name in matrices]
+    return max(medians) * len(track) if medians else math.nan
+
+
+def _is_matrix(tensor: object) -> bool:
+    return isinstance(tensor, dict) and len(tensor.get("shape", ())) > 1
+
+
+def _ratios(rows: Columns) -> dict[str, float]:
+    if "update_norm" not in rows or not len(rows["update_norm"]):
+        return {}
+    update, weight = (np.asarray(rows[name], dtype=np.float64) for name in ("update_norm", "weight_norm"))
+    known = np.isfinite(update) & (weight > 0)
+    return dict(zip(map(str, rows["tensor"][known]), (update[known] / weight[known]).tolist(), strict=True))
+
+
+def _severity(state: Progress, travel: float, cause_is_known: bool) -> str:
+    """Above a note only where something is seen to hold the training back, or the weights hardly moved and chance is
+    known.
+
+    A loss that began where a trained model left it has no way to go, however little it travels.
+    """
+    if not state.by_chance or not travel < LITTLE_TRAVEL or state.steps < ENOUGH_STEPS:
+        return "warning" if cause_is_known else "note"
+    return "serious" if travel < USELESS_TRAVEL else "warning"
+
+
+def _finding(case: Case, state: Progress, travel: float, halving: float, severity: str) -> Finding:
+    moved = t("; the weights moved by {travel} of their size in all", travel=number(travel)) if travel < 1 else ""
+    return reported(
+        case,
+        severity,
+        t(
+            "the loss was still falling at {last}, {share} of {reference}, when the run ended: at that rate another "
+            "{steps} steps would halve it{moved}",
+            last=number(state.last),
+            share=f"{state.last / state.reference:.0%}",
+            reference=t("chance") if state.by_chance else t("where it began"),
+            steps=number(float(f"{halving:.2g}")),
+            moved=moved,
+        ),
+        _where(case),
+        _evidence(state)
+        | {
+            "steps_to_halve": halving,
+            "travel": travel,
+            "threshold": USELESS_TRAVEL if severity == "serious" else LITTLE_TRAVEL,
+        },
+        CAUSES,
+    )
+
+
+def _held_back(case: Case, state: Progress, mistakes: tuple[Cause, ...], remedies: tuple[str, ...]) -> Finding:
+    """The loss falls, but not as it would without a mistake that the record proves."""
+    return Finding(
+        "slow-loss",
+        "warning" if state.learned else "serious",
+        case.first_step,
+        case.last_step,
+        t("a mistake in the script holds the training back: {why}", why=mistakes[0].why),
+        tuple(_where(case)),
+        _evidence(state),
+        mistakes,
+        remedies,
+    )
+
+
+def _above_chance(case: Case, state: Progress) -> Finding:
+    """The loss began far above chance, and the whole run was spent on coming down to it."""
+    return reported(
+        case,
+        "serious" if state.steps >= 2 * ENOUGH_STEPS else "warning",
+        t(
+            "the loss began at {first} and had only come down to {last} when the run ended: the best constant answer "
+            "gives {chance}",
+            first=number(state.first),
+            last=number(state.last),
+            chance=number(state.reference),
+        ),
+        _where(case),
+        _evidence(state) | {"threshold": (1 + NO_GAIN) * state.reference},
+        CAUSES,
+    )
+
+
+def _where(case: Case) -> list[dict[str, object]]:
+    return [case.history.place(case.track)] if case.history.several else []
+
+
+def _evidence(state: Progress) -> dict[str, object]:
+    return {"loss": state.last, "reference": state.reference, "chance_known": state.by_chance}
+
+
+TROUBLE = Trouble(
+    name="slow-loss",
+    summary="The loss falls, but so slowly that most of the way was still ahead when the run ended.",
+    measures="The slope of the log loss over the second half of the run (Theil-Sen on the means of 16 blocks, where "
+    "Mann-Kendall's test says that it falls): how many steps halving the loss would take at that rate. How far the "
+    "weights travelled: the median |update| / |weight| times the steps, of the matrix that moves most. And mistakes "
+    "that the record proves and that hold any training back: zero_grad missing, an activation applied twice, shapes "
+    "that broadcast, labels that are all the same, units that begin alike.",
+    hurts="The time is spent and the model is half trained; a longer step, or another optimizer, would have got there.",
+    is_not=(
+        f"A loss under {FAR:.0%} of chance (where that is not known, of its start): most of the way is done.",
+        "A loss that no longer falls: it has come to rest, however high.",
+        "Fine-tuning, where small steps are right: where chance is not known it is a note.",
+    ),
+    threshold=f"A loss that ends more than {NO_GAIN:.0%} above chance, though it falls. Else a loss above {FAR:.0%} of "
+    f"chance that falls: a note, but a warning where it is above {MOST:.0%} and halving it would take at most {FAST:g} "
+    "times the steps of the run, where the record has strong evidence of what holds the training back, or with a "
+    f"travel under {LITTLE_TRAVEL:g}; serious under {USELESS_TRAVEL:g} (measured per step: useless runs 1.7e-6 to "
+    "3.2e-6, healthy ones 9e-4 to 5e-3). A proven mistake is a warning, serious where the loss did not come down. Set "
+    "by hand; how often it is right is measured by studies/calibration.",
+    causes=CAUSES,
+    remedies="lr*10 where the steps are small; steps*4 where they are not; optimizer=adamw. A proven mistake first.",
+    rule=slow_loss,
+    sources=("Theil 1950; Sen 1968, JASA 63 (the slope)",),
+    leads_to=frozenset(),
+)

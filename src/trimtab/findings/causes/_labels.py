@@ -1,0 +1,96 @@
+"""The cause that lies in the labels."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from ..._language import t
+from .._text import number
+from ._cause import EXACT, STRONG, WEAK, Case, Clue, KnownCause
+from ._process import exception_text
+from ._readings import CLASS_LOSSES, VALUE_LOSSES, counts_of, largest_of, least_of, measured
+
+OUT_OF_BOUNDS = r"Target -?\d+ is out of bounds|Assertion `t >= 0|device-side assert|all elements of target should be"
+ENOUGH_LABELS = 64  # seen, before labels that are all the same say something
+
+
+def _labels_invalid(case: Case) -> Clue | None:
+    if case.trouble == "crash":
+        if re.search(OUT_OF_BOUNDS, exception_text(case.history)):
+            return Clue(t("a label lies outside of the classes that the model knows"), EXACT)
+        return None
+    if not len(case.track.series.losses.get("kind", ())):
+        return None
+    return _out_of_range(case) or _constant(case) or _shifted(case)
+
+
+def _out_of_range(case: Case) -> Clue | None:
+    """Of a binary loss only: cross-entropy refuses such a label, and the script ends."""
+    losses, kind = case.track.series.losses, case.track.loss_kind
+    low, high = least_of(losses, "target_min"), largest_of(losses, "target_max")
+    if kind in ("bce", "bce_logits") and (low < 0 or 1 < high < np.inf):
+        why = t(
+            "the targets of {loss} go from {low} to {high}, where it wants 0 to 1: beyond them it has no least value",
+            loss=kind,
+            low=number(low),
+            high=number(high),
+        )
+        return Clue(why, EXACT)
+    return None
+
+
+def _constant(case: Case) -> Clue | None:
+    losses, kind = case.track.series.losses, case.track.loss_kind
+    if case.history.adversarial or _seen(case) < ENOUGH_LABELS or len(losses["kind"]) < 2:
+        return None
+    labels = counts_of(losses, "labels_seen")
+    if kind in CLASS_LOSSES and len(labels) and labels[-1] == 1:
+        label = least_of(losses, "target_min")
+        # A contrastive loss puts the one that belongs first, and gives label 0 to every row.
+        return Clue(t("every label is {label}", label=number(label)), EXACT if label else STRONG)
+    low, high = least_of(losses, "target_min"), largest_of(losses, "target_max")
+    # A target that is 0 throughout is how a residual or a penalty is written.
+    if kind not in CLASS_LOSSES and low == high and (low or kind not in VALUE_LOSSES):
+        return Clue(t("every target is {target}", target=number(low)), EXACT)
+    return None
+
+
+def _shifted(case: Case) -> Clue | None:
+    losses = case.track.series.losses
+    classes = counts_of(losses, "classes")
+    if case.track.loss_kind not in CLASS_LOSSES or not len(classes) or not 3 <= classes[-1] <= _seen(case) / 32:
+        return None
+    low, high = least_of(losses, "target_min"), largest_of(losses, "target_max")
+    if low < 1 or high != classes[-1] - 1:
+        return None
+    why = t("no label is 0: they go from {low} to {high}, as if they were counted from 1", low=low, high=high)
+    return Clue(why, WEAK)
+
+
+def _seen(case: Case) -> float:
+    """Labels in the rows of the table of losses."""
+    return float(counts_of(case.track.series.losses, "rows").sum())
+
+
+def same_label_batches(case: Case) -> float:
+    """Share of the sampled batches in which every label is the same, where several labels occur; NaN if not known."""
+    losses = case.track.series.losses
+    labels, rows = counts_of(losses, "labels_seen"), counts_of(losses, "rows")
+    low, high = measured(losses, "target_min"), measured(losses, "target_max")
+    if case.track.loss_kind not in CLASS_LOSSES or not len(labels) or labels[-1] < 2 or len(low) < 4:
+        return float("nan")
+    if not len(rows) or np.median(rows) < 8 or len(low) != len(high):
+        return float("nan")
+    return float((low == high).mean())
+
+
+CAUSES = (
+    KnownCause(
+        "labels-invalid",
+        "A label lies outside of the classes that the model has (or of 0 to 1 for a binary loss), is shifted by one, "
+        "or is the same for every row. Print a few rows of the batch that the loss function gets.",
+        _labels_invalid,
+    ),
+)

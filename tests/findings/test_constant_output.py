@@ -1,0 +1,75 @@
+"""constant-output: one answer for every input, told apart from a model that is only at its start."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trimtab.findings import judge
+
+from ._planted import falling, flat, found, layers, record, series
+
+SAMPLES = len(range(0, 400, 16))
+
+
+def outputs(spread: object, kind: str = "cross_entropy", **more: object) -> dict[str, object]:
+    return {"kind": kind, "output_spread": spread, "output_std": 1.0, "target_std": 1.0, "rows": 64, **more}
+
+
+@pytest.mark.parametrize("kind", ["cross_entropy", "nll", "bce", "bce_logits", "mse", "l1", "huber"])
+def test_a_collapsed_model_is_stalled(kind):
+    spread = np.where(np.arange(SAMPLES) < 5, 0.5, 1e-5)
+    verdict = judge(record(series(flat(400), losses=outputs(spread, kind))))
+    finding = verdict.findings[0]
+    assert (verdict.outcome, finding.kind, finding.severity) == ("stalled", "constant-output", "fatal")
+    assert finding.first_step == 80
+    assert [c.kind for c in finding.consequences] == ["stalled-loss"]
+
+
+@pytest.mark.parametrize(
+    ("loss", "facts"),
+    [
+        (falling(400), outputs(1e-9)),  # it learned: what the outputs are, is right
+        (flat(400), outputs(0.3)),
+        (flat(400), outputs(0.0, rows=1)),
+        (flat(400), outputs(0.0, "mse", target_std=0.0)),
+        (flat(400), outputs(0.0, "unknown")),
+        (flat(400), outputs(0.0, labels_seen=1)),
+        (flat(400), outputs(np.where(np.arange(SAMPLES) == 0, 0.0, 0.2))),  # a head that began at zero
+        (flat(40), outputs(0.0)),
+    ],
+)
+def test_what_is_no_constant_output(loss, facts):
+    if len(loss) < 400:
+        facts = {name: value for name, value in facts.items() if np.ndim(value) == 0}
+    assert found(judge(record(series(loss, losses=facts))), "constant-output") is None
+
+
+@settings(deadline=None, max_examples=40)
+@given(unit=st.floats(1e-6, 1e6), share=st.sampled_from([1e-9, 1e-3, 0.5]))
+def test_the_unit_of_the_targets_changes_nothing(unit, share):
+    facts = outputs(share * unit, "mse", target_std=unit)
+    verdict = judge(record(series(flat(400, level=unit**2), chance=unit**2, losses=facts)))
+    assert (found(verdict, "constant-output") is not None) == (share < 0.01)
+
+
+def test_while_the_loss_still_moves_only_equal_outputs_count():
+    loss = np.linspace(2.6, 2.25, 400) + 0.01 * np.random.default_rng(1).standard_normal(400)
+    assert found(judge(record(series(loss, losses=outputs(1e-3)))), "constant-output") is None
+    finding = found(judge(record(series(loss, losses=outputs(0.0)))), "constant-output")
+    assert finding is not None
+    assert finding.severity == "serious"
+
+
+def test_live_it_is_said_of_equal_outputs_only():
+    assert found(judge(record(series(flat(400), losses=outputs(0.0))), live=True), "constant-output") is not None
+    assert found(judge(record(series(flat(400), losses=outputs(1e-3))), live=True), "constant-output") is None
+
+
+def test_it_follows_from_dead_units():
+    modules = {s: layers(1.0 if s else 0.2) for s in range(0, 400, 16)}
+    (root,) = judge(record(series(flat(400), modules_at=modules, losses=outputs(0.0, rows=512)))).findings
+    assert root.kind == "dead-units"
+    assert {c.kind for c in root.consequences} == {"constant-output", "stalled-loss"}

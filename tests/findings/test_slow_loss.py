@@ -1,0 +1,75 @@
+"""slow-loss: still most of the way to go, for want of steps that are long enough."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trimtab.findings import judge
+
+from ._planted import falling, flat, found, record, series, table
+
+
+def crawling(n: int = 400, to: float = 2.0, noise: float = 0.01) -> np.ndarray:
+    return np.linspace(2.3, to, n) * np.exp(noise * np.random.default_rng(0).standard_normal(n))
+
+
+def moves(n: int, ratio: float, **more: float) -> dict[int, dict[str, np.ndarray]]:
+    ratios = {"w": ratio, **more}
+    rows = table("tensors", len(ratios), tensor=list(ratios), update_norm=list(ratios.values()), weight_norm=1.0)
+    return dict.fromkeys(range(0, n, 16), rows)
+
+
+@pytest.mark.parametrize(("ratio", "severity"), [(1e-5, "serious"), (1e-4, "warning"), (1e-2, "note"), (None, "note")])
+def test_how_bad_it_is_depends_on_how_far_the_weights_went(ratio, severity):
+    tensors = {} if ratio is None else moves(400, ratio)
+    finding = found(judge(record(series(crawling(), tensors=tensors))), "slow-loss")
+    assert finding is not None
+    assert finding.severity == severity
+    assert finding.evidence["steps_to_halve"] > 400
+
+
+def test_a_loss_that_has_hardly_moved_is_stalled_though_it_falls():
+    verdict = judge(record(series(crawling(to=2.25, noise=1e-3), tensors=moves(400, 1e-6))))
+    assert (verdict.outcome, verdict.findings[0].kind) == ("stalled", "slow-loss")
+
+
+def test_without_a_known_chance_it_is_a_note():
+    """Fine-tuning starts where a trained model is, and moves little on purpose."""
+    finding = found(judge(record(series(crawling(), chance=None, tensors=moves(400, 1e-6)))), "slow-loss")
+    assert finding is not None
+    assert finding.severity == "note"
+
+
+def test_the_tensor_that_moves_most_counts():
+    finding = found(judge(record(series(crawling(), tensors=moves(400, 1e-6, head=1e-2)))), "slow-loss")
+    assert finding is not None
+    assert finding.severity == "note"
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [falling(400), flat(400), crawling(to=0.9), crawling(12), crawling(1)],
+    ids=["healthy", "flat", "most of the way", "short", "one step"],
+)
+def test_what_is_not_slow(loss):
+    assert found(judge(record(series(loss, tensors=moves(len(loss), 1e-6)))), "slow-loss") is None
+
+
+def test_a_loss_that_falls_fast_when_the_run_ends_wanted_more_steps():
+    finding = found(judge(record(series(np.geomspace(2.3, 1.9, 400), tensors=moves(400, 5e-3)))), "slow-loss")
+    assert (finding.severity, finding.causes[0].cause) == ("warning", "too-few-steps")
+
+
+def test_a_run_of_too_few_steps_that_was_falling_is_noted():
+    finding = found(judge(record(series(crawling(40), tensors=moves(40, 5e-3)))), "slow-loss")
+    assert (finding.severity, finding.causes[0].cause) == ("note", "too-few-steps")
+
+
+@settings(deadline=None, max_examples=20)
+@given(scale=st.floats(1e-6, 1e6))
+def test_the_unit_of_the_loss_changes_nothing(scale):
+    verdict = judge(record(series(crawling() * scale, chance=2.3 * scale, tensors=moves(400, 1e-5))))
+    assert [(f.kind, f.severity) for f in verdict.findings] == [("slow-loss", "serious")]
