@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
+import ast
 import io
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.cells import cell_len
 from rich.console import Console
 
 from tests.findings._planted import PlantedRecord, falling, flat, over_depth, record, series, table
+from tests.report._pages import PAGES
+from trimtab import findings
+from trimtab._language import speaking
 from trimtab.findings import Cause, Finding, Verdict, judge
+from trimtab.report._remedies import in_words
 from trimtab.report.terminal import event_line, page
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 
 
-def printed(planted: PlantedRecord, *, width: int = 80, encoding: str = "utf-8", verdict: Verdict | None = None) -> str:
+def printed(
+    planted: PlantedRecord,
+    *,
+    width: int = 80,
+    encoding: str = "utf-8",
+    verdict: Verdict | None = None,
+    colour: bool = False,
+) -> str:
     file = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
-    page(verdict or judge(planted), planted, Console(file=file, width=width))
+    console = Console(file=file, width=width, force_terminal=colour, color_system="standard" if colour else None)
+    page(verdict or judge(planted), planted, console)
     file.flush()
     return file.buffer.getvalue().decode(encoding)  # type: ignore[attr-defined]
 
@@ -61,16 +76,58 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_the_page_reads_as_it_did(name, request):
+@pytest.mark.parametrize("colour", [False, True])
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("name", PAGES)
+def test_the_page_reads_as_it_did(name, language, colour):
     """Delete the snapshot and run again to accept a new page."""
-    text = "\n".join(line.rstrip() for line in printed(CASES[name]).splitlines()) + "\n"
-    path = SNAPSHOTS / f"{name}.txt"
+    with speaking(language):
+        planted, verdict = PAGES[name]()
+        text = printed(planted, verdict=verdict, colour=colour)
+    text = "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
+    path = SNAPSHOTS / f"{name}.{language}{'.colour' if colour else ''}.txt"
     if not path.exists():
         path.parent.mkdir(exist_ok=True)
         path.write_text(text, encoding="utf-8")
         pytest.fail(f"{path} was missing and has been written: look at it")
     assert text == path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("name", PAGES)
+def test_without_colour_the_page_says_the_same(name, language):
+    with speaking(language):
+        planted, verdict = PAGES[name]()
+        plain = printed(planted, verdict=verdict)
+        coloured = printed(planted, verdict=verdict, colour=True)
+    assert re.sub(r"\x1b\[[\d;]*m", "", coloured).split() == plain.split()
+
+
+@pytest.mark.parametrize("width", [40, 80, 100])
+@pytest.mark.parametrize("name", PAGES)
+def test_no_line_of_chinese_is_wider_than_the_terminal(name, width):
+    with speaking("zh"):
+        planted, verdict = PAGES[name]()
+        lines = printed(planted, verdict=verdict, width=width).splitlines()
+    assert max(map(cell_len, lines)) <= width
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_chinese_is_written_where_the_terminal_has_no_more_than_that(name):
+    with speaking("zh"):
+        planted, verdict = PAGES[name]()
+        text = printed(planted, verdict=verdict, encoding="gb2312")
+    assert "\\u" not in text
+    assert "本次运行" in text
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_chinese_page_has_no_english_sentence(name):
+    with speaking("zh"):
+        text = printed(CASES[name])
+    data = {word for place in ("mat1 and mat2 shapes cannot be multiplied",) for word in place.split()}
+    for words in re.findall(r"(?:\b[a-z]+ ){3,}[a-z]+", " ".join(text.split())):
+        assert set(words.split()) <= data, words
 
 
 @pytest.mark.parametrize("width", [30, 40, 60, 80, 200])
@@ -129,7 +186,8 @@ def test_what_was_compared_fits_a_line_of_eighty_columns():
     ],
 )
 def test_a_metric_shows_its_best_value_where_it_is_not_the_last(name, values, asked, shown):
-    planted = record(series(falling(100)), metrics=asked)
+    planted = record(series(falling(100)))
+    planted.meta["metrics"] = asked
     planted.rows["metrics"] = table("metrics", len(values), name=name, value=values)
     assert shown in " ".join(printed(planted).split())
 
@@ -142,6 +200,30 @@ def test_what_was_not_seen_has_a_line_with_its_reason():
     text = " ".join(printed(record(events=[event])).split())
     assert "No optimizer step was seen: the step is compiled." in text
     assert "Not seen" not in text
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_what_a_remedy_means_goes_on_in_its_own_column(language):
+    remedies = ("activation=relu>leaky_relu", "output=logits", "clip=agc")
+    finding = Finding("dead-units", "warning", 3, 9, "x", (), {}, (), remedies)
+    with speaking(language):
+        text = printed(record(series(falling(100))), verdict=Verdict("trained", 100, (finding,)), width=72)
+    rows = text.splitlines()
+    first = next(i for i, row in enumerate(rows) if remedies[0] in row)
+    rows = [row.rstrip() for row in rows[first:]]
+    rows = ["".join(c + "\0" * (cell_len(c) - 1) for c in row) for row in rows[: rows.index("")]]
+    column = 12 + len(remedies[0]) + 2
+    assert len(rows) > len(remedies)
+    assert {row[12:column].strip() for row in rows} == {*remedies, ""}
+    assert all(row[column] != " " for row in rows)
+
+
+def test_each_remedy_that_a_finding_names_is_said_in_words_too():
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in Path(findings.__file__).parent.rglob("*.py")]
+    words = {str(node.value) for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+    remedies = {word for word in words if re.fullmatch(r"[a-z_]+[=*][a-z0-9_.:>]+", word)}
+    assert len(remedies) > 20
+    assert [remedy for remedy in sorted(remedies) if not in_words(remedy, None)] == []
 
 
 def test_a_clip_is_told_by_how_often_it_was_at_work():

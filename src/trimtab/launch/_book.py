@@ -8,13 +8,14 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from .._language import speaking, spoken, t
 from ._conclusion import Conclusion
 from ._rendezvous import RUN_DIRECTORY
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from trimtab.findings import Finding
+    from trimtab.findings import Finding, Verdict
 
     from ._recorder import RecorderOptions
 
@@ -44,15 +45,16 @@ class Book:
         self._waiting: dict[int, tuple[Header, list[tuple[Header, bytes]]]] = {}
         self._waiting_bytes = 0
         self._troubles: set[str] = set()
-        self._announced: set[tuple[str, str]] = set()
-        #: The findings that were announced while the training ran.
+        self._announced: set[tuple[str, object]] = set()
+        #: The findings that were announced while the training ran: in English, and as they were said.
         self.alarms: list[Finding] = []
+        self.spoken_alarms: list[Finding] = []
 
     def claim(self) -> None:
         """Make the run directory, and tell the watched processes where it is. Only the first call does."""
         if not self._claimed:
             self._claimed = True
-            self.guarded("making the run directory", self._claim)
+            self.guarded(t("making the run directory"), self._claim)
 
     def _claim(self) -> None:
         from pathlib import Path
@@ -106,7 +108,7 @@ class Book:
         """Say one thing on stderr, once."""
         if sentence not in self._troubles:
             self._troubles.add(sentence)
-            self.say(f"trimtab: {sentence}")
+            self.say(t("trimtab: {sentence}", sentence=sentence))
 
     def say(self, text: str) -> None:
         if not self.options.quiet:
@@ -121,11 +123,11 @@ class Book:
         self.is_dirty = False
         if self.writer is None:
             return
-        self.guarded("writing the record", self.writer.flush)
+        self.guarded(t("writing the record"), self.writer.flush)
         began = time.monotonic()
         if self.steps_seen and began >= self.judge_at:
             spent = time.process_time()
-            self.guarded("judging the record", self._announce)
+            self.guarded(t("judging the record"), self._announce)
             self.judge_at = began + (1 + JUDGE_REST) * (time.process_time() - spent)
 
     def conclude(self, facts: Header) -> None:
@@ -190,11 +192,20 @@ class Book:
         from trimtab.findings import judge
         from trimtab.report.terminal import event_line
 
-        verdict = judge(self.writer.record(), live=True)
-        for part in (verdict, *verdict.parts):
-            for finding in part.findings:
-                key = (part.name, finding.kind)
-                if key not in self._announced:
-                    self._announced.add(key)
-                    self.alarms.append(finding)
-                    self.say(event_line(finding))
+        record = self.writer.record()
+        with speaking("en"):
+            found = _by_key(judge(record, live=True))
+        new = [key for key in found if key not in self._announced]
+        if not new:
+            return
+        told = found if spoken() == "en" else _by_key(judge(record, live=True))
+        for key in new:
+            self._announced.add(key)
+            self.alarms.append(found[key])
+            self.spoken_alarms.append(told[key])
+            self.say(event_line(told[key]))
+
+
+def _by_key(verdict: Verdict) -> dict[tuple[str, object], Finding]:
+    """The findings by kind and, where several models are trained in turn, by the optimizer that they name first."""
+    return {(f.kind, f.where[0].get("optimizer") if verdict.parts and f.where else None): f for f in verdict.findings}

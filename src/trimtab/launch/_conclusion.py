@@ -8,6 +8,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING, Any
 
+from .._language import speaking, spoken, t
 from ._rendezvous import REACHED
 
 if TYPE_CHECKING:
@@ -15,13 +16,16 @@ if TYPE_CHECKING:
 
     from ._book import Book
 
-NOT_REACHED = (
-    "nothing was watched: Python did not load trimtab's start-up hook. It must be installed with pip in the "
-    "Python that runs the script, which must not run with -S; `trimtab doctor` checks it"
-)
-NOTHING_SEEN = "no optimizer step was seen"
-NO_STEP = f"{NOTHING_SEEN}, so there is nothing to judge (`trimtab doctor` shows what is hooked)"
-SKIPPED = "page left out; `trimtab show` prints it"
+
+def not_reached() -> str:
+    return t(
+        "nothing was watched: Python did not load trimtab's start-up hook. It must be installed with pip in the "
+        "Python that runs the script, which must not run with -S; `trimtab doctor` checks it"
+    )
+
+
+def no_step() -> str:
+    return t("no optimizer step was seen, so there is nothing to judge (`trimtab doctor` shows what is hooked)")
 
 
 class Conclusion:
@@ -40,37 +44,53 @@ class Conclusion:
         with _impatience_noted() as hurry:
             book = self._book
             if book.writer is None and self._options.out is not None:
-                book.guarded("writing the record", book.enter_all)
+                book.guarded(t("writing the record"), book.enter_all)
             if book.writer is None:
                 self._bare()
                 return
-            book.guarded("closing the record", lambda: book.writer.close(**self._facts))
-            verdict = book.guarded("judging the record", self._judge)
+            book.guarded(t("closing the record"), lambda: book.writer.close(**self._facts))
+            verdict = book.guarded(t("judging the record"), self._judge)
             if verdict is not None:
-                book.guarded("writing verdict.json", lambda: self._write_verdict(verdict.to_json()))
+                book.guarded(t("writing verdict.json"), lambda: self._write_verdict(verdict.to_json()))
             if not book.steps_seen:
-                book.guarded("summing up", lambda: self._sum_up(verdict))
+                book.guarded(t("summing up"), lambda: self._sum_up(self._spoken(verdict)))
             elif verdict is not None:
                 hurry.allow()
                 try:
-                    book.guarded("printing the page", lambda: self._print(verdict))
+                    book.guarded(t("printing the page"), lambda: self._print(self._spoken(verdict)))
                 except _InAHurry:
-                    book.note(SKIPPED)
+                    book.note(t("page left out; `trimtab show` prints it"))
 
     def _judge(self) -> Any:
+        """The verdict for verdict.json, in English."""
         from trimtab.findings import judge, with_alarms
 
-        return with_alarms(judge(self._record()), self._book.alarms)
+        with speaking("en"):
+            return with_alarms(judge(self._record()), self._book.alarms)
+
+    def _spoken(self, verdict: Any) -> Any:
+        """The verdict in the user's language."""
+        from trimtab.findings import judge, with_alarms
+
+        if verdict is None or spoken() == "en":
+            return verdict
+        return with_alarms(judge(self._record()), self._book.spoken_alarms)
 
     def _sum_up(self, verdict: Any) -> None:
         """A line for a run without a step, where it is of use."""
         if not self._facts.get("status"):
-            seen = str(verdict.reason) if verdict is not None else ""
-            self._book.note(seen if seen.startswith(f"{NOTHING_SEEN}:") else NO_STEP)
+            self._book.note(str(verdict.reason) if verdict is not None and self._knows_why() else no_step())
         elif verdict is not None:
             crash = next((f for f in verdict.findings if f.kind == "crash"), None)
-            if crash is not None and (self._options.out is not None or crash.remedies):
-                self._book.note("; ".join((f"crashed: {crash.says}", *crash.remedies)))
+            if crash is not None and (self._options.out is not None or crash.causes):
+                known = [cause.why for cause in crash.causes[:1]]
+                self._book.note(t("; ").join((t("crashed: {says}", says=crash.says), *known, *crash.remedies)))
+
+    def _knows_why(self) -> bool:
+        """The record tells why no step was seen."""
+        from trimtab.findings import History
+
+        return any(event.data.get("what") == "no step" for event in History(self._record(), ()).events_of("unseen"))
 
     def _tell_missing_package(self) -> None:
         """A script that failed before anything was recorded gets a line only if that says what to install."""
@@ -108,13 +128,13 @@ class Conclusion:
         """A program that sent no row: a word about it, and the files where they were asked for."""
         book, status = self._book, self._facts.get("status")
         if not os.path.exists(os.path.join(self._options.place, REACHED)):
-            book.note(NOT_REACHED)
+            book.note(not_reached())
         elif not status:
-            book.note(NO_STEP)
+            book.note(no_step())
         else:
-            book.guarded("summing up", self._tell_missing_package)
+            book.guarded(t("summing up"), self._tell_missing_package)
         if self._options.out is not None:
-            book.guarded("writing the record", self._write_bare)
+            book.guarded(t("writing the record"), self._write_bare)
         elif book.directory is not None:
             with contextlib.suppress(OSError):
                 book.directory.rmdir()
@@ -123,7 +143,9 @@ class Conclusion:
         self._book.begin()
         self._book.writer.close(**self._facts)
         outcome = "crashed" if self._facts.get("status") else "unjudged"
-        verdict = {"schema": 1, "outcome": outcome, "steps": 0, "reason": NO_STEP, "parts": [], "findings": []}
+        with speaking("en"):
+            reason = no_step()
+        verdict = {"schema": 1, "outcome": outcome, "steps": 0, "reason": reason, "parts": [], "findings": []}
         self._write_verdict(verdict)
 
     def _write_verdict(self, verdict: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 ASCII = "_.-:=+*#"
+PARTS = " ▏▎▍▌▋▊▉█"
 LOST, LOST_ASCII = "×", "x"
 MANY_DECADES = 100.0  # a positive curve that spans more is drawn on a log scale
 SPIKE = 0.25  # share of the range by which a bucket's extreme must leave its median to be drawn in its place
@@ -38,6 +39,20 @@ def sparkline(values: Sequence[float] | npt.NDArray[np.float64], width: int, *, 
     low, high = float(finite.min()), float(finite.max())
     drawn = [_drawn(bucket, high - low) for bucket in np.array_split(curve, min(width, len(curve)))]
     return "".join(cross if value is None else _block(value, low, high, blocks) for value in drawn)
+
+
+def bar(share: float, width: int, *, ascii_only: bool = False) -> str:
+    """A share of 1 as a bar of `width` characters, the rest of it dotted.
+
+    >>> bar(0.55, 10)
+    '█████▌····'
+    """
+    full = min(1.0, max(0.0, share)) * width
+    if ascii_only:
+        return f"{'#' * round(full):.<{width}}"
+    whole = int(full)
+    part = PARTS[int((full - whole) * 8)].strip()
+    return f"{'█' * whole + part:·<{width}}"
 
 
 def _drawn(bucket: npt.NDArray[np.float64], span: float) -> float | None:

@@ -8,9 +8,22 @@ from typing import TYPE_CHECKING
 
 from trimtab.findings import at_least, plural, unseen
 
+from .._language import spoken, t
 from ._findings import finding_block
 from ._run_block import run_block, shown_path
-from ._style import DIM, MAX_WIDTH, NAME, OUTCOME_LOOKS, clean, for_terminal, grid, is_ascii, line
+from ._style import (
+    DIM,
+    MAX_WIDTH,
+    NAME,
+    OUTCOME_LOOKS,
+    clean,
+    folded,
+    for_terminal,
+    grid,
+    is_ascii,
+    line,
+    outcome_words,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -33,82 +46,95 @@ def page(verdict: Verdict, record: RecordLike, console: Console, *, running: boo
 
 def event_line(finding: Finding) -> str:
     """One line of plain text: "trimtab: step 12: non-finite: the loss became NaN at step 12, first in log"."""
-    return f"trimtab: step {finding.first_step}: {clean(finding.kind)}: {clean(finding.says)}"
+    kind, says = clean(finding.kind), clean(finding.says)
+    return t("trimtab: step {step}: {kind}: {says}", step=finding.first_step, kind=kind, says=says)
 
 
 def headline(verdict: Verdict) -> tuple[str, Finding | None]:
     """The verdict as a sentence, and the finding that it tells of, if any."""
     lead = verdict.findings[0] if verdict.findings and at_least(verdict.findings[0].severity, "serious") else None
     if verdict.outcome == "interrupted":
-        return verdict.reason or "before its end", None
+        return verdict.reason or t("before its end"), None
     if verdict.outcome == "unjudged":
-        return verdict.reason or "the record does not say enough", None
+        return verdict.reason or t("the record does not say enough"), None
     if lead is not None:
         return lead.says, lead
     return next(iter((*verdict.compared, verdict.reason)), ""), None
 
 
 def _pieces(verdict: Verdict, record: RecordLike, ascii_only: bool, running: bool) -> Iterator[RenderableType]:
-    look = OUTCOME_LOOKS["running" if running else verdict.outcome]
     sentence, told = headline(verdict)
     if running and told is None:
-        sentence = f"{plural(verdict.steps, 'step')} so far, nothing wrong yet"
+        sentence = t("{steps} so far, nothing wrong yet", steps=plural(verdict.steps, "step"))
     yield ""
-    said = for_terminal(clean(_sentence(sentence)), ascii_only)
-    table = grid(label=0)
-    table.add_row(
-        line((f" {look.plain_sign if ascii_only else look.sign}", look.style)),
-        "",
-        line((f"{look.words}.", look.style), " ", (said, NAME)),
-    )
-    yield table
+    yield _headline_block("running" if running else verdict.outcome, sentence, ascii_only)
     shown = verdict.findings[:MAX_FINDINGS]
     for index, finding in enumerate(shown, 1):
         yield ""
         yield from finding_block(finding, record, index, said=finding is told, ascii_only=ascii_only)
     if len(verdict.findings) > len(shown):
-        yield line((f"\n   and {len(verdict.findings) - len(shown)} more in verdict.json", DIM))
+        more = t("and {count} more in verdict.json", count=len(verdict.findings) - len(shown))
+        yield line((f"\n   {for_terminal(more, ascii_only)}", DIM))
     yield from _parts(verdict, ascii_only)
-    compared = [text for text in verdict.compared if text != sentence]
-    if compared:
-        yield ""
-        yield line((" Compared", NAME))
-        table = grid(label=0)
-        for text in compared:
-            table.add_row("", "", line(for_terminal(clean(text), ascii_only)))
-        yield table
-    yield from _not_seen(record, ascii_only, sentence)
-    yield ""
-    yield line((" This run", NAME))
+    yield from _list(t("Compared"), [text for text in verdict.compared if text != sentence], ascii_only)
+    # What the headline says is not said again.
+    unmeasured = [text for text in unseen(record) if text.lower() not in sentence.lower()]
+    yield from _list(t("Not seen"), unmeasured, ascii_only)
+    yield from _title(t("This run"), ascii_only)
     yield run_block(verdict, record, ascii_only=ascii_only, running=running)
     if command := next_command(verdict, record):
         yield ""
-        yield line((f" next: {command}", DIM))
+        yield line((" " + for_terminal(t("next: {command}", command=command), ascii_only), DIM))
 
 
-def _not_seen(record: RecordLike, ascii_only: bool, sentence: str) -> Iterator[RenderableType]:
-    """What trimtab could not measure, and why, a line each; what the headline says is not said again."""
-    lines = [text for text in unseen(record) if text.lower() not in sentence.lower()]
-    if not lines:
-        return
-    yield ""
-    yield line((" Not seen", NAME))
+def _headline_block(outcome: str, sentence: str, ascii_only: bool) -> RenderableType:
+    look = OUTCOME_LOOKS[outcome]
+    said = for_terminal(clean(_sentence(sentence)), ascii_only)
+    words = for_terminal(_sentence(outcome_words(outcome)), ascii_only)
     table = grid(label=0)
-    for text in lines:
-        table.add_row("", "", line(for_terminal(clean(text), ascii_only)))
+    table.add_row(
+        line((f" {look.plain_sign if ascii_only else look.sign}", look.style)),
+        "",
+        folded((words, look.style), "" if spoken() == "zh" else " ", (said, NAME)),
+    )
+    return table
+
+
+def _title(title: str, ascii_only: bool) -> Iterator[RenderableType]:
+    yield ""
+    yield line((" " + for_terminal(title, ascii_only), NAME))
+
+
+def _list(title: str, sentences: list[str], ascii_only: bool) -> Iterator[RenderableType]:
+    """A title and a line for each sentence; nothing where there is none."""
+    if not sentences:
+        return
+    yield from _title(title, ascii_only)
+    table = grid(label=0)
+    for text in sentences:
+        table.add_row("", "", folded(for_terminal(clean(text), ascii_only)))
     yield table
 
 
 def _parts(verdict: Verdict, ascii_only: bool) -> Iterator[RenderableType]:
     if not verdict.parts:
         return
-    yield ""
-    yield line((" Models trained in turn", NAME))
+    yield from _title(t("Models trained in turn"), ascii_only)
     table = grid(label=11)
-    for part in verdict.parts:
-        text = f"{part.name}: {part.steps:,} steps; {headline(part)[0]}"
-        table.add_row("", OUTCOME_LOOKS[part.outcome].words, line(for_terminal(clean(text), ascii_only)))
+    for number, part in enumerate(verdict.parts, 1):
+        what, steps = _trained(part.name, number), plural(part.steps, "step")
+        says = t("{name}: {says}", name=what, says=steps) if what else steps
+        text = t("part {number}: {says}", number=number, says=says) + t("; ") + headline(part)[0]
+        outcome = for_terminal(outcome_words(part.outcome), ascii_only)
+        table.add_row("", outcome, folded(for_terminal(clean(text), ascii_only)))
     yield table
+
+
+def _trained(name: str, number: int) -> str:
+    """What a part trained, of its name "part 2: SGD on MLP"."""
+    what = name.removeprefix(f"part {number}").removeprefix(": ")
+    optimizer, on, model = what.partition(" on ")
+    return t("{optimizer} on {model}", optimizer=optimizer, model=model) if on else what
 
 
 def next_command(verdict: Verdict, record: RecordLike) -> str:
@@ -123,4 +149,6 @@ def next_command(verdict: Verdict, record: RecordLike) -> str:
 
 def _sentence(text: str) -> str:
     text = text[:1].upper() + text[1:]
-    return text if text.endswith((".", "!", "?")) else f"{text}."
+    if text.endswith((".", "!", "?", "。", "！", "？")):
+        return text
+    return f"{text}。" if spoken() == "zh" else f"{text}."

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 from trimtab.runs import Record, RunSummary, list_runs
 from trimtab.runs._metadata import is_alive, read_json, write_json
 
+from .._language import speaking, spoken, t
+
 if TYPE_CHECKING:
     from trimtab.findings import Verdict
 
 RUNS = Path(".trimtab")
 JUDGE_AT_MOST = 5  # runs without a verdict that a listing judges on the way
-
-BREAKS_OFF = "the record breaks off: its recorder was killed before the run had ended"
 
 
 @dataclass(frozen=True)
@@ -64,23 +64,47 @@ def show_runs(root: Path = RUNS) -> list[RunLine]:
 
 
 def show_run(name: str | Path, root: Path = RUNS) -> Shown:
-    """One run by name, path or "latest", with its verdict: the one on disk, else judged now and kept there."""
+    """One run by name, path or "latest", with its verdict: the one on disk, else judged now and kept there.
+
+    What is kept is in English; another language that is spoken gets the verdict judged again from the record.
+    """
     from trimtab.findings import judge
 
     record = Record.open(name, root=root)
     running = not record.ended and is_alive(record.meta.get("recorder"))
     if running:
         return Shown(record, judge(record, live=True), True)
-    kept = _kept_verdict(record)
-    if kept is not None:
-        return Shown(record, kept, False)
+    with speaking("en"):
+        verdict = _kept_verdict(record) or _judged_and_kept(record)
+    return Shown(record, verdict if spoken() == "en" else _spoken(record, verdict), False)
+
+
+def _judged(record: Record) -> Verdict:
+    from trimtab.findings import judge
+
     verdict = judge(record)
-    if not record.ended:
-        verdict = replace(verdict, reason="; ".join(filter(None, (verdict.reason, BREAKS_OFF))))
+    if record.ended:
+        return verdict
+    broken = t("the record breaks off: its recorder was killed before the run had ended")
+    return replace(verdict, reason=t("; ").join(filter(None, (verdict.reason, broken))))
+
+
+def _judged_and_kept(record: Record) -> Verdict:
+    verdict = _judged(record)
     if record.path is not None:
         with contextlib.suppress(OSError):
             write_json(record.path / "verdict.json", verdict.to_json())
-    return Shown(record, verdict, False)
+    return verdict
+
+
+def _spoken(record: Record, kept: Verdict) -> Verdict:
+    """The verdict in the language spoken. Of an alarm that only the running training gave the record keeps no more
+    than the trouble and its steps."""
+    from trimtab.findings import with_alarms
+
+    says = t("trimtab warned of it while the training ran")
+    alarms = [replace(f, says=says, causes=(), consequences=()) for f in kept.findings if f.severity == "warning"]
+    return with_alarms(_judged(record), alarms)
 
 
 def follow_run(
@@ -104,7 +128,7 @@ def _awaited(root: Path, seconds: float, say: Callable[[str], object]) -> Path:
     """The newest run under `root`, once there is one."""
     runs = list_runs(root)
     if not runs:
-        say(f"no run under {root} yet; waiting for one (Ctrl-C ends the waiting)")
+        say(t("no run under {root} yet; waiting for one (Ctrl-C ends the waiting)", root=root))
     while not runs:
         time.sleep(seconds)
         runs = list_runs(root)
