@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 from pathlib import Path
 from types import ModuleType
 
+import jsonschema
 import pytest
 
 from trimtab.cli import VERBS
+from trimtab.findings import CAUSES, TROUBLES, Verdict
 from trimtab.vitals import TABLES
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -37,7 +40,18 @@ def test_every_quantity_says_what_it_is():
         assert len(names) == len(set(names))
 
 
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "examples/README.md", "docs/record.md"])
+PAGES = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "docs/README.md",
+    "docs/record.md",
+    "docs/troubles/README.md",
+    "docs/verdict.md",
+    "examples/README.md",
+)
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_links_lead_somewhere(page):
     text = (ROOT / page).read_text(encoding="utf-8")
     links = [link for link in re.findall(r"\]\(([^)#]+)", text) if "://" not in link]
@@ -48,3 +62,14 @@ def test_links_lead_somewhere(page):
 def test_the_readme_names_every_verb():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert [verb for verb in VERBS if f"trimtab {verb}" not in text] == []
+
+
+def test_the_example_of_a_verdict_obeys_the_schema_and_has_troubles_and_causes_that_exist():
+    text = (ROOT / "docs" / "verdict.md").read_text(encoding="utf-8")
+    example = json.loads(text.partition("```json\n")[2].partition("```")[0])
+    schema = json.loads((ROOT / "docs" / "schemas" / "verdict.schema.json").read_text(encoding="utf-8"))
+    jsonschema.validate(example, schema, cls=jsonschema.Draft202012Validator)
+    assert Verdict.from_json(example).to_json() == example
+    findings = [f for root in example["findings"] for f in (root, *root["consequences"])]
+    assert {f["kind"] for f in findings} <= {trouble.name for trouble in TROUBLES}
+    assert {cause["cause"] for f in findings for cause in f["causes"]} <= CAUSES.keys()
