@@ -59,7 +59,7 @@ def test_what_is_not_slow(loss):
 
 
 def test_a_loss_that_falls_fast_when_the_run_ends_wanted_more_steps():
-    finding = found(judge(record(series(np.geomspace(2.3, 1.9, 400), tensors=moves(400, 5e-3)))), "slow-loss")
+    finding = found(judge(record(series(np.geomspace(2.8, 2.1, 400), tensors=moves(400, 5e-3)))), "slow-loss")
     assert (finding.severity, finding.causes[0].cause) == ("warning", "too-few-steps")
 
 

@@ -22,8 +22,8 @@ from .causes import EXACT, STRONG, Case, explain
 
 FAR = 0.5  # of the reference is still there at the end
 LITTLE_TRAVEL = 0.1  # median update ratio times steps, of the tensor that moved most
-FAST = 4.0  # times the run's length: a loss that would halve within that has not come to rest
-MOST = 0.75  # of chance is still there: the training had hardly begun
+FAST = 3.0  # times the run's length: a loss that would halve within that has not come to rest
+MOST = 0.9  # of chance is still there: the training had hardly begun
 CAUSES = (
     "detached-graph",
     "frozen-parameters",
