@@ -57,7 +57,10 @@ NAMES: dict[str, str] = {
 
 #: What could not be seen, by the name that the record has for it.
 UNSEEN: dict[str, str] = {
-    "no step": ("反向传播运行过，但没有看到 torch.optim 优化器的更新：可能漏了 optimizer.step()，或整步由 torch.compile 编译，或是手写的"),
+    "no step": (
+        "反向传播运行过，但没有看到 torch.optim 优化器的更新：可能漏了 optimizer.step()，"
+        "或整步由 torch.compile 编译，或是手写的"
+    ),
     "module outputs": ("模块输出：使用了 torch.compile，不测量模块的输出及其梯度（钩子会引起重新编译）；其余照常测量"),
     "optimizer in backward": (
         "反向传播中的优化器：优化器在反向传播途中就更新，没有一个时刻能看到全部梯度，因此每个优化器单独记录"
