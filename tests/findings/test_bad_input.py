@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
 
@@ -13,13 +11,15 @@ from ._planted import PlantedSeries, falling, over_depth, record, series, table
 
 
 class Everywhere(dict):
-    """The same rows at whatever step is asked for."""
+    """The same rows at whatever step is asked for; counts how often."""
 
     def __init__(self, rows: dict[str, np.ndarray]) -> None:
         super().__init__()
         self.rows = rows
+        self.reads = 0
 
     def get(self, key: object, default: object = None) -> dict[str, np.ndarray]:
+        self.reads += 1
         return self.rows
 
 
@@ -70,25 +70,15 @@ def test_three_models_in_turn_are_three_verdicts():
     assert [part.outcome for part in verdict.parts] == ["trained"] * 3
 
 
-@pytest.mark.parametrize(("live", "seconds"), [(False, 1.0), (True, 0.1)])
-def test_ten_thousand_tensors_are_judged_soon(live, seconds):
+@pytest.mark.parametrize(("live", "most"), [(False, 30), (True, 8)])
+def test_of_ten_thousand_tensors_few_steps_are_read(live, most):
+    """Each costs a read of all of them."""
     names = np.array([f"layers.{i}.weight" for i in range(10_000)], dtype=object)
     planted = series(falling(2000), info={"tensors": [{"name": str(name), "shape": [8, 8]} for name in names]})
-    planted.tensors_at = Everywhere(
+    tensors = Everywhere(
         table("tensors", 10_000, tensor=names, grad_norm=1.0, grad_norm_raw=1.0, weight_norm=1.0, update_norm=1e-3)
     )
-    planted.modules_at = Everywhere(over_depth(np.zeros(5000), np.zeros(5000), extra=["ReLU"] * 5000))
-    spent = []
-    for _ in range(3):
-        begin = time.process_time()
-        verdict = judge(record(planted), live=live)
-        spent.append(time.process_time() - begin)
-    assert verdict.outcome == "trained"
-    assert min(spent) < seconds
-
-
-def test_a_record_of_an_earlier_version_is_judged_without_what_it_lacks():
-    """Columns that came later are null: NaN, -1, False and None."""
-    modules = {s: over_depth(np.zeros(6), np.zeros(6), activation="ReLU") for s in range(0, 300, 16)}
-    verdict = judge(record(series(falling(300), modules_at=modules)))
-    assert (verdict.outcome, verdict.findings) == ("trained", ())
+    modules = Everywhere(over_depth(np.zeros(5000), np.zeros(5000), extra=["ReLU"] * 5000))
+    planted.tensors_at, planted.modules_at = tensors, modules
+    assert judge(record(planted), live=live).outcome == "trained"
+    assert max(tensors.reads, modules.reads) <= most

@@ -141,7 +141,7 @@ def test_a_judgement_that_takes_long_holds_up_no_row(place: Rendezvous, monkeypa
     for _ in range(3):
         book.flush()
     assert (len(written), len(judged)) == (3, 1)
-    assert 0.9 < book.judge_at - time.monotonic() < 1.5
+    assert 0 < book.judge_at - time.monotonic() < 1.5
     book.judge_at = 0.0
     book.flush()
     assert len(judged) == 2
