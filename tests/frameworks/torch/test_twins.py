@@ -134,3 +134,14 @@ def test_complex_weights_are_watched(watched):
     assert rows[1]["grad_max"] == pytest.approx(largest)
     assert rows[1]["lost_updates"] == 0.0
     assert "twin_units" not in rows[1]
+
+
+def test_a_complex_loss_is_no_loss_that_could_stop_a_training(watched):
+    weight = nn.Parameter(torch.randn(3, dtype=torch.complex64))
+    optimizer = torch.optim.SGD([weight], lr=0.01)
+    for _ in range(30):  # the first ones are sampled, and take another way
+        optimizer.zero_grad()
+        (weight * weight).sum().backward(torch.tensor(1.0 + 0j))
+        optimizer.step()
+    watched.finish()
+    assert len(watched.table("steps")) == 30

@@ -73,7 +73,7 @@ class BackwardReader:
         if type(root) is not Tensor or not root.is_cpu or root.dim():
             return False
         loss = root.item()
-        if not -self._limit <= loss <= self._limit and not self._is_finite(loss):
+        if type(loss) is not float or (not -self._limit <= loss <= self._limit and not self._is_finite(loss)):
             return False
         window = self.window
         if window.stepped or window.clips:
@@ -82,9 +82,9 @@ class BackwardReader:
         self.passes += 1
         return True
 
-    def _is_finite(self, loss: Any) -> bool:
+    def _is_finite(self, loss: float) -> bool:
         """Of a loss beyond the limit; one that is, is told."""
-        finite = type(loss) is float and math.isfinite(loss)
+        finite = math.isfinite(loss)
         if finite:
             self._check_size(loss)
         return finite
