@@ -24,6 +24,11 @@ ATTACH = {
     "lightning.pytorch": ("trimtab.frameworks.torch", "attach_lightning"),
     "pytorch_lightning": ("trimtab.frameworks.torch", "attach_lightning"),
     "transformers.trainer_callback": ("trimtab.frameworks.torch", "attach_transformers"),
+    "tensorflow": ("trimtab.frameworks.tensorflow", "attach"),
+    "tf_keras": ("trimtab.frameworks.tensorflow", "attach_legacy_keras"),
+    "jax": ("trimtab.frameworks.jax", "attach"),
+    "optax": ("trimtab.frameworks.optax", "attach"),
+    "keras": ("trimtab.frameworks.keras", "attach"),
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ._outbox import Session
+from .._outbox import Session
 
 if TYPE_CHECKING:
     from ._replay import Replayer

@@ -11,12 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .._clock import SamplingClock
+from .._guard import Guard
+from .._patches import Patches
 from ._graph import constant_divisor, first_hazard, first_nonfinite
-from ._guard import Guard
 from ._norms import careful_norm
-from ._patches import Patches
 from ._scaler import ScalerReader
-from ._window import SamplingClock, Window
+from ._window import Window
 
 # A loss of so many times the first one is a training lost: its black box is written.
 BLOW_UP = 1000.0

@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .._guard import Guard
+from .._patches import Patches
 from ._calls import OuterCalls, tensors_in
-from ._guard import Guard
-from ._patches import Patches
 
 MAX_BYTES = 256 << 20
 MAX_CALLS = 64

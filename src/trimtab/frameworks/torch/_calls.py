@@ -18,9 +18,9 @@ from torch.nn import Module
 from torch.nn.modules import module as module_file
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
+from .._patches import Patches
 from ._losses import FUNCTIONS, _tell_torchscript
 from ._names import _is_loss
-from ._patches import Patches
 
 MAX_DEPTH = 8
 _FRAMES = 8

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad
 
-from ._guard import Guard
+from .._guard import Guard
+from .._patches import Patches
 from ._norms import NormPlan, Reading, plan_norms, read_norms
-from ._patches import Patches
 
 
 @dataclass

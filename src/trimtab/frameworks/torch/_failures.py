@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .._outbox import Session
 from ._batch import BatchKeeper
 from ._norms import count_nonfinite
-from ._outbox import Session
 from ._scaler import ScalerReader
 from ._snapshot import SnapshotKeeper
 

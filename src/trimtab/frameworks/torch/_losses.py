@@ -17,10 +17,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._guard import Guard
+from .._guard import Guard
+from .._patches import Patches
 from ._loss_facts import broadcast_against_each_other, label_accuracy, output_facts, value_facts, values_of
 from ._passed import activation_passed
-from ._patches import Patches
 
 _NN = torch._C._nn
 # (where the function is found, its name there, our name for the loss)

@@ -18,10 +18,10 @@ from torch import Tensor
 from torch.nn import Module
 from torch.nn.modules.module import register_module_forward_hook
 
+from .._guard import Guard
+from .._patches import Patches
 from ._backward import BackwardReader
-from ._guard import Guard
 from ._passed import activation_passed
-from ._patches import Patches
 from ._scale import input_axis, largest, measure, output_axis, rms
 
 MAX_CALLS = 512

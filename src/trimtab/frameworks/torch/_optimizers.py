@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .._outbox import Outbox
+from .._rows import send_steps, send_tensors
 from ._census import Untrained, census
 from ._failures import FailureTeller
 from ._names import Naming, module_names, name_parameters
 from ._norms import NO_FIXES, NormPlan, Norms, Reading, norm_table, norms_of, plan_norms, read_norms
-from ._outbox import Outbox
 from ._samples import Sampler
 
 BLOCK_STEPS = 64
@@ -260,30 +261,12 @@ class WatchedOptimizer:
         return applied, raw
 
     def _send_steps(self, steps: Norms, columns: dict[str, Any], applied: Norms, raw: Norms) -> None:
-        total = _total(applied)
-        columns |= {
-            "optimizer": np.full(len(steps), self.index),
-            "step": steps,
-            "grad_norm": total,
-            "grad_norm_raw": total if raw is applied else _total(raw),
-            "nonfinite": (~np.isfinite(raw)).sum(1),
-        }
-        self._outbox.rows("steps", columns)
+        send_steps(self._outbox, self.index, steps, columns, applied, raw)
 
     def _send_tensors(self, steps: Norms, samples: dict[str, list[Any]], applied: Norms, raw: Norms) -> None:
-        count, tensors = applied.shape
-        if not tensors or self._mask is None:
-            return
-        names = [self.naming.names[i] for i in self._mask]
-        columns: dict[str, Any] = {
-            "optimizer": np.full(count * tensors, self.index),
-            "step": np.repeat(steps, tensors),
-            "tensor": np.tile(self._outbox.numbers("tensor", names), count),
-            "grad_norm": applied.reshape(-1),
-        }
-        if raw is not applied:
-            columns["grad_norm_raw"] = raw.reshape(-1)
-        self._outbox.rows("tensors", columns | samples)
+        if self._mask is not None:
+            names = [self.naming.names[i] for i in self._mask]
+            send_tensors(self._outbox, self.index, steps, names, samples, applied, raw)
 
 
 def _full_row(row: QuickRow, plan: NormPlan | None) -> StepRow:
@@ -296,15 +279,6 @@ def _table(readings: list[Reading]) -> np.ndarray[Any, Any]:
     if plan is not None and all(reading.plan is plan for reading in readings):
         return norm_table(plan, readings)
     return np.array([reading.norms() for reading in readings])
-
-
-def _total(norms: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """2-norm over the tensors, scaled so that norms up to 1e300 do not overflow."""
-    if not norms.shape[1]:
-        return np.zeros(len(norms))
-    largest = norms.max(1)
-    safe = np.where(np.isfinite(largest) & (largest > 0), largest, 1.0)
-    return np.asarray(safe * np.sqrt(np.square(norms / safe[:, None]).sum(1)))
 
 
 def _mean(losses: list[float | Tensor]) -> float | None:

@@ -23,12 +23,12 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
+from .._outbox import Session
+from .._patches import Patches
 from ._calls import OuterCalls, with_tensors
 from ._graph import first_hazard, first_nonfinite
 from ._names import Naming, name_parameters
 from ._norms import careful_norm
-from ._outbox import Session
-from ._patches import Patches
 
 Tensors = dict[str, Tensor]
 Optimizer = torch.optim.Optimizer

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.amp.grad_scaler import GradScaler
 
-from ._guard import Guard
-from ._patches import Patches
+from .._guard import Guard
+from .._patches import Patches
 
 
 class ScalerReader:

@@ -8,9 +8,9 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from ._guard import Guard
-from ._outbox import Session
-from ._patches import Patches
+from .._guard import Guard
+from .._outbox import Session
+from .._patches import Patches
 
 # What trainers log beside metrics: counters, speeds, and what is recorded of the optimizer itself.
 _IS_NOISE = re.compile(r"^(epoch|step|total_flos|learning_rate|grad_norm)$|_(runtime|per_second|per_sec)$|^lr-")
@@ -23,7 +23,7 @@ class TrainerWatch:
     def __init__(self, session: Session, source: str) -> None:
         self._session = session
         self._source = source
-        self._note = Guard(session)(self._log)
+        self._note = Guard(session, "PyTorch")(self._log)
         self._patches = Patches()
 
     def wrap(self, owner: type, method: str, metrics: str, place: int) -> None:

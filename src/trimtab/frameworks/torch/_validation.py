@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ._outbox import Session
+from .._outbox import Session
 
 Site = tuple[Any, ...]
 

@@ -14,20 +14,21 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
+from .._clock import SamplingClock
+from .._guard import Guard
+from .._outbox import Outbox, Session
+from .._patches import Patches
 from ._backward import BackwardReader
 from ._batch import BatchKeeper
 from ._clips import ClipCall, ClipReader
 from ._failures import FailureTeller
-from ._guard import Guard
 from ._losses import LossReader
 from ._modules import ModuleReader
 from ._norms import Reading, dense_values
 from ._optimizers import StepRow, WatchedOptimizer
-from ._outbox import Outbox, Session
-from ._patches import Patches
 from ._scaler import ScalerReader
 from ._validation import ValidationPasses
-from ._window import SamplingClock, Window
+from ._window import Window
 
 Optimizer = torch.optim.Optimizer
 
@@ -46,7 +47,7 @@ class TorchWatch:
         self._newest: WatchedOptimizer | None = None
         self._follows: Any = None
         self._said: set[str] = set()
-        self._guard = Guard(session)
+        self._guard = Guard(session, "PyTorch")
         self._patches = Patches()
         self._clock = SamplingClock()
         self._scaler = ScalerReader(self._guard, self._step_withheld)
@@ -61,7 +62,6 @@ class TorchWatch:
 
     def attach(self) -> None:
         """Begin to watch. Called once, when PyTorch has been imported."""
-        self._session.position = self._position
         self._session.on_exit(self._guard(self._at_exit))
         self._session.on_fork(self._guard(self._in_child))
         self._session.describe(torch={"version": torch.__version__, "threads": torch.get_num_threads()})
@@ -318,6 +318,8 @@ class TorchWatch:
         watched = WatchedOptimizer(
             len(self._every), optimizer, self._outbox, FailureTeller(self._session, self._scaler, self._batch)
         )
+        if not self._every:
+            self._session.position = self._position
         self._found[id(optimizer)] = (ref(optimizer), watched)
         self._every.append(watched)
         self._describe()

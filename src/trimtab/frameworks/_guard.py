@@ -12,8 +12,9 @@ from ._outbox import Session
 class Guard:
     """Wraps hooks. `seconds` is the time that they took since it was last set to 0."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, framework: str) -> None:
         self._session = session
+        self._framework = framework
         self.seconds = 0.0
 
     def __call__(self, hook: Callable[..., Any]) -> Callable[..., Any]:
@@ -29,7 +30,8 @@ class Guard:
                 return hook(*args, **kwargs)
             except Exception:
                 failed = True
-                self._session.error(f"PyTorch: {getattr(hook, '__name__', hook)}".replace(": _", ": "))
+                name = getattr(hook, "__name__", str(hook)).lstrip("_")
+                self._session.error(f"{self._framework}: {name}")
                 return None
             finally:
                 self.seconds += perf_counter() - began

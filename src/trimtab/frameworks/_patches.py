@@ -1,4 +1,4 @@
-"""Attributes of PyTorch that we replace, and their way back."""
+"""Attributes of a framework that we replace, and their way back."""
 
 from __future__ import annotations
 
