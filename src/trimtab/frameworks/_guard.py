@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from time import perf_counter
+from time import monotonic
 from typing import Any
 
 from ._outbox import Session
@@ -25,15 +25,19 @@ class Guard:
             nonlocal failed
             if failed:
                 return None
-            began = perf_counter()
+            began = monotonic()
             try:
                 return hook(*args, **kwargs)
             except Exception:
                 failed = True
-                name = getattr(hook, "__name__", str(hook)).lstrip("_")
-                self._session.error(f"{self._framework}: {name}")
+                self.complain(hook)
                 return None
             finally:
-                self.seconds += perf_counter() - began
+                self.seconds += monotonic() - began
 
         return guarded
+
+    def complain(self, hook: Callable[..., Any]) -> None:
+        """Tell of the exception being handled, which `hook` raised."""
+        name = getattr(hook, "__name__", str(hook)).lstrip("_")
+        self._session.error(f"{self._framework}: {name}")

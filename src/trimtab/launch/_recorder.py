@@ -71,6 +71,8 @@ def become_recorder() -> None:
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    with contextlib.suppress(AttributeError, OSError):  # where there is such a thing: on waking, let the training go on
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 def serve(listener: socket.socket, options: RecorderOptions) -> None:

@@ -80,6 +80,46 @@ def test_lbfgs_is_read_at_the_first_evaluation_of_its_closure(watched):
     assert row["grad_norm"] == pytest.approx(seen[0][1], rel=1e-5)
 
 
+class Evaluating(torch.optim.SGD):
+    """Evaluates its closure as often as `times` says for each step."""
+
+    def __init__(self, parameters: Any, times: list[int]) -> None:
+        super().__init__(parameters, lr=0.01)
+        self.times = iter(times)
+
+    def step(self, closure: Any = None) -> Any:
+        for _ in range(next(self.times)):
+            closure()
+        for group in self.param_groups:
+            for p in group["params"]:
+                p.data.sub_(p.grad, alpha=group["lr"])
+
+
+@pytest.mark.parametrize("times", [[1] * 20, [1] * 8 + [3, 1, 1, 2, 2] + [1] * 7, [4] * 20])
+def test_steps_with_closures_are_all_read_once_however_often_they_evaluate(watched, times):
+    model, (x, y) = small_model(), batch()
+    optimizer = Evaluating(model.parameters(), times)
+    seen: list[tuple[float, float]] = []
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(x), y)
+        loss.backward()
+        seen.append((loss.item(), norm_of(model.parameters())))
+        return loss
+
+    first = []
+    for _ in times:
+        first.append(len(seen))
+        optimizer.step(closure)
+    watched.finish()
+    steps = watched.table("steps")
+    assert [row["step"] for row in steps] == list(range(len(times)))
+    assert [row["evaluations"] for row in steps] == times
+    assert [row["loss"] for row in steps] == [seen[i][0] for i in first]
+    assert [row["grad_norm"] for row in steps] == pytest.approx([seen[i][1] for i in first], rel=1e-5)
+
+
 def test_a_closure_by_keyword_and_an_error_within_it(watched):
     model, (x, y) = small_model(), batch()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)

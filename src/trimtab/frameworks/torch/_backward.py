@@ -52,10 +52,11 @@ class BackwardReader:
 
     def attach(self, patches: Patches) -> None:
         original = torch.autograd.backward
+        note_plain = self._note_plain
 
         @functools.wraps(original)
         def backward(tensors: Any, *args: Any, **kwargs: Any) -> None:
-            if self._note_plain(tensors):
+            if note_plain(tensors):
                 return original(tensors, *args, **kwargs)
             self._before(tensors)
             self.under_way = True

@@ -6,6 +6,7 @@ import math
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +22,8 @@ SMALLEST_SAFE_NORM = 1e-14
 
 # So many numbers are sooner fetched one by one than stacked first.
 FEW = 24
+
+_foreach_norm = torch._foreach_norm
 
 Numbers = list[float] | Tensor
 Norms = np.ndarray[Any, np.dtype[np.float64]]
@@ -41,6 +44,11 @@ class NormPlan:
     widen: bool
     on_cpu: bool
 
+    @cached_property
+    def is_simple(self) -> bool:
+        """One call reads all, and its few numbers are fetched one by one."""
+        return self.on_cpu and not self.long and not self.widen and len(self.short) < FEW
+
     @property
     def squares(self) -> int:
         return len(self.long)
@@ -54,13 +62,15 @@ class NormPlan:
 
         Raises RuntimeError where a tensor has changed its layout since the plan was made.
         """
+        if self.is_simple:
+            return [n.item() for n in _foreach_norm(tensors)]
         if self.long:
             long = [tensors[i].view(-1) for i in self.long]
             norms = [torch.dot(flat, flat) for flat in long]
             if self.short:
                 norms += self._norms([tensors[i] for i in self.short])
         else:
-            norms = self._norms(tensors) if self.widen else torch._foreach_norm(tensors)  # type: ignore[assignment]
+            norms = self._norms(tensors)
         if self.on_cpu and len(norms) < FEW:
             return [n.item() for n in norms]
         stacked = torch.stack(norms)

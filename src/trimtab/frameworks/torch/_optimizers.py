@@ -46,8 +46,8 @@ class StepRow:
     samples: dict[str, list[Any]] = field(default_factory=dict)
 
 
-# A quick step, as (step, time, losses, lr, lr_max, numbers of the plan in force, watch_seconds).
-QuickRow = tuple[int, float, list[float | Tensor], Any, Any, list[float], float]
+# A quick step, as (step, time, losses, lr, lr_max, numbers of the plan in force, watch_seconds, evaluations).
+QuickRow = tuple[int, float, list[float | Tensor], Any, Any, list[float], float, int]
 
 
 class WatchedOptimizer:
@@ -59,6 +59,7 @@ class WatchedOptimizer:
         self.pending: StepRow | None = None
         self.depth = 0
         self.nests = False  # its step calls its parent's
+        self.evaluates_once = False  # the closure, where it was given one last time
         self.sampler = Sampler()
         self.failures = failures
         self._outbox = outbox
@@ -106,7 +107,12 @@ class WatchedOptimizer:
         return True
 
     def quick_step(
-        self, optimizer: torch.optim.Optimizer, losses: list[float | Tensor], now: float, spent: float
+        self,
+        optimizer: torch.optim.Optimizer,
+        losses: list[float | Tensor],
+        now: float,
+        spent: float,
+        evaluations: int = 0,
     ) -> bool:
         """Note a step of which nothing but the norms is wanted, at the least cost. False, and nothing noted, where it
         is not so simple."""
@@ -118,7 +124,13 @@ class WatchedOptimizer:
             grads = [p.grad for group in groups for p in group["params"]]
             lr, lr_max = groups[0]["lr"], max(group["lr"] for group in groups)
         plan = self._plan
-        if plan is None or self._mask is not self._all or len(grads) != self.parameters:
+        if (
+            plan is None
+            or self._mask is not self._all
+            or len(grads) != self.parameters
+            or self.nests
+            or self.is_sharded
+        ):
             return False
         try:
             numbers = plan.read(grads)
@@ -126,14 +138,20 @@ class WatchedOptimizer:
             return False
         if not isinstance(numbers, list) or not plan.trusts(numbers):
             return False
-        self._block.append((self.steps, now, losses, lr, lr_max, numbers, spent))
-        self.steps += 1
-        if now - self._sent > LEAST_BLOCK_SECONDS and (
-            len(self._block) >= BLOCK_STEPS or now - self._sent > BLOCK_SECONDS
-        ):
+        age = now - self._sent
+        if age > LEAST_BLOCK_SECONDS and (len(self._block) >= BLOCK_STEPS or age > BLOCK_SECONDS):
             self.send()
             self._sent = now
+        self._block.append((self.steps, now, losses, lr, lr_max, numbers, spent, evaluations))
+        self.steps += 1
         return True
+
+    def evaluated_again(self) -> None:
+        """The step noted last, a quick one, goes on to evaluate its closure: no longer expect it to do so once."""
+        self.evaluates_once = False
+        row = self._block[-1]
+        if not isinstance(row, StepRow):
+            self._block[-1] = (*row[:-1], row[-1] + 1)
 
     def finish_step(self) -> None:
         """The pending step is over: its row joins the block."""
@@ -165,7 +183,7 @@ class WatchedOptimizer:
 
     def _send_quick(self, block: list[QuickRow], plan: NormPlan) -> None:
         """The same as `_send_full` of a block that needs less, at a quarter of its cost."""
-        step, time, losses, lr, lr_max, numbers, spent = zip(*block, strict=True)
+        step, time, losses, lr, lr_max, numbers, spent, evaluations = zip(*block, strict=True)
         count = len(block)
         norms = norms_of(plan, np.array(numbers))
         steps = np.array(step)
@@ -175,7 +193,7 @@ class WatchedOptimizer:
             "backwards": np.fromiter(map(len, losses), "<i4", count),
             "lr": _floats(lr),
             "lr_max": _floats(lr_max),
-            "evaluations": np.zeros(count),
+            "evaluations": np.array(evaluations),
             "skipped": np.zeros(count, bool),
             "loss_scale": np.ones(count),
             "sampled": np.zeros(count, bool),
@@ -270,8 +288,9 @@ class WatchedOptimizer:
 
 
 def _full_row(row: QuickRow, plan: NormPlan | None) -> StepRow:
-    step, time, losses, lr, lr_max, numbers, spent = row
-    return StepRow(step, time, losses, lr, lr_max, Reading(plan, numbers, NO_FIXES), watch_seconds=spent)
+    step, time, losses, lr, lr_max, numbers, spent, evaluations = row
+    reading = Reading(plan, numbers, NO_FIXES)
+    return StepRow(step, time, losses, lr, lr_max, reading, evaluations=evaluations, watch_seconds=spent)
 
 
 def _table(readings: list[Reading]) -> np.ndarray[Any, Any]:

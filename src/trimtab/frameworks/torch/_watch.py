@@ -21,6 +21,7 @@ from .._patches import Patches
 from ._backward import BackwardReader
 from ._batch import BatchKeeper
 from ._clips import ClipCall, ClipReader
+from ._closures import closure_of, followed, with_closure
 from ._failures import FailureTeller
 from ._losses import LossReader
 from ._modules import ModuleReader
@@ -28,7 +29,6 @@ from ._norms import Reading, dense_values
 from ._optimizers import StepRow, WatchedOptimizer
 from ._scaler import ScalerReader
 from ._validation import ValidationPasses
-from ._window import Window
 
 Optimizer = torch.optim.Optimizer
 
@@ -74,7 +74,7 @@ class TorchWatch:
         if self._batch is not None:
             self._batch.attach(self._patches)
         self._wrap_construction()
-        self._patches.add(register_optimizer_step_pre_hook(self._guard(self._before_step)))
+        self._patches.add(register_optimizer_step_pre_hook(self._before_step()))
         self._after = self._guard(self._after_step)
         self._clock.resume(self._now(), sampling)
         self._sample(self._clock.on)
@@ -92,42 +92,51 @@ class TorchWatch:
 
     # The optimizer's step.
 
-    def _before_step(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        watched = self._find(optimizer)
-        window, clock = self._backward.window, self._clock
-        wants_more = (
-            clock.on
-            or kwargs
-            or len(args) > 1
-            or window.clips
-            or self._scaler.is_used
-            or self._validation.is_under_way
-            or watched.pending is not None
-            or watched.nests
-            or watched.is_sharded
-        )
-        if not wants_more:
-            now = monotonic() - self._started
-            if watched.quick_step(optimizer, window.losses, now, self._guard.seconds):
-                if self._follows is not None:
-                    self._follow(False)
-                self._guard.seconds = 0.0
-                window.stepped = True
-                self._newest = watched
-                clock.left -= 1
-                if clock.left <= 0:
-                    self._end_quiet(now)
-                return None
-        return self._full_step(watched, optimizer, args, kwargs)
+    def _before_step(self) -> Callable[..., Any]:
+        """The hook before every step. It is its own guard, since here every microsecond is paid at every step."""
+        guard, clock, window, scaler = self._guard, self._clock, self._backward.window, self._scaler
+        validation, full_step, find, started = self._validation, self._full_step, self._find, self._started
+        failed = False
 
-    def _end_quiet(self, now: float) -> None:
-        self._clock.end_quiet(now)
-        self._sample(True)
+        def before_step(optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            nonlocal failed
+            if failed:
+                return None
+            began = monotonic()
+            try:
+                watched = find(optimizer)
+                if clock.on or scaler.is_used or validation.is_under_way or watched.pending is not None:
+                    return full_step(watched, optimizer, args, kwargs)
+                if kwargs or len(args) > 1:
+                    return self._quick_closure(watched, optimizer, args, kwargs)
+                if window.clips or not watched.quick_step(optimizer, window.losses, began - started, guard.seconds):
+                    return full_step(watched, optimizer, args, kwargs)
+                guard.seconds = 0.0
+                self._end_quick(watched, began - started)
+            except Exception:
+                failed = True
+                guard.complain(full_step)
+            finally:
+                guard.seconds += monotonic() - began
+            return None
+
+        return before_step
+
+    def _end_quick(self, watched: WatchedOptimizer, now: float) -> None:
+        if self._follows is not None:
+            self._follow(False)
+        self._backward.window.stepped = True
+        self._newest = watched
+        clock = self._clock
+        clock.left -= 1
+        if clock.left <= 0:
+            clock.end_quiet(now)
+            self._sample(True)
 
     def _full_step(
         self, watched: WatchedOptimizer, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        """A step that is sampled, has a closure, a clip or a scaler, or of which anything else is out of the common."""
+        """A step that is sampled, has a clip or a scaler, or of which anything else is out of the common."""
         self._follow(True)
         if watched.pending is not None:
             if _steps_under_way(optimizer) > 1:
@@ -137,9 +146,11 @@ class TorchWatch:
             watched.finish_step()  # the step before ended in an exception
         watched.depth = 0
         self._scaler.note_step(optimizer)
-        closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
-        if callable(closure):
-            return self._through_closure(watched, optimizer, args, kwargs, closure)
+        closure = closure_of(args, kwargs)
+        if closure is not None:
+            return with_closure(
+                args, kwargs, followed(closure, self._guard(self._after_evaluation), watched, optimizer)
+            )
         self._measure(watched, optimizer)
         return None
 
@@ -152,29 +163,41 @@ class TorchWatch:
             self._follows.remove()
             self._follows = None
 
-    def _through_closure(
-        self,
-        watched: WatchedOptimizer,
-        optimizer: Optimizer,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        closure: Callable[[], Any],
-    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Have the gradients read after the closure's first evaluation, before anything is changed."""
-        measure = self._guard(self._measure)
+    def _after_evaluation(self, watched: WatchedOptimizer, optimizer: Optimizer) -> None:
+        """Read the gradients after the closure's first evaluation, before anything is changed."""
+        if watched.pending is None:
+            self._measure(watched, optimizer)
+        if watched.pending is not None:
+            watched.pending.evaluations += 1
 
-        @functools.wraps(closure)
-        def evaluate() -> Any:
-            result = closure()
-            if watched.pending is None:
-                measure(watched, optimizer)
-            if watched.pending is not None:
-                watched.pending.evaluations += 1
-            return result
+    def _quick_closure(
+        self, watched: WatchedOptimizer, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """A step of which nothing but the norms is wanted, by an optimizer that evaluates its closure once."""
+        closure = closure_of(args, kwargs)
+        if closure is None or not watched.evaluates_once:
+            return self._full_step(watched, optimizer, args, kwargs)
+        noted = False
 
-        if "closure" in kwargs:
-            return args, kwargs | {"closure": evaluate}
-        return (args[0], evaluate, *args[2:]), kwargs
+        def note(watched: WatchedOptimizer, optimizer: Optimizer) -> None:
+            nonlocal noted
+            window, now = self._backward.window, self._now()
+            if noted:
+                watched.evaluated_again()
+                window.stepped = True  # its losses are this step's too
+            elif (
+                watched.pending is None
+                and not (window.clips or self._scaler.is_used or self._validation.is_under_way)
+                and watched.quick_step(optimizer, window.losses, now, self._guard.seconds, evaluations=1)
+            ):
+                noted = True
+                self._guard.seconds = 0.0
+                self._end_quick(watched, now)
+            else:
+                self._follow(True)
+                self._after_evaluation(watched, optimizer)
+
+        return with_closure(args, kwargs, followed(closure, self._guard(note), watched, optimizer))
 
     @torch.no_grad()
     def _measure(self, watched: WatchedOptimizer, optimizer: Optimizer) -> None:
@@ -280,6 +303,7 @@ class TorchWatch:
             alone = self._newest in (None, watched) or row.step == 0
             watched.send_loss(row, self._losses.take(), self._backward.window.leftover.get(watched.index), alone)
         watched.pending = None
+        watched.evaluates_once = row.evaluations == 1
         self._end_window(watched, row)
         watched.note(row)
 
@@ -298,7 +322,8 @@ class TorchWatch:
         else:
             clock.left -= 1
             if clock.left <= 0:
-                self._end_quiet(row.time)
+                clock.end_quiet(row.time)
+                self._sample(True)
 
     def _note_clip(self, call: ClipCall) -> None:
         self._backward.window.clips.append(call)
@@ -414,7 +439,7 @@ class TorchWatch:
         self._found.clear()
         self._every.clear()
         self._newest = None
-        self._backward.window = Window()
+        self._backward.window.restart()
 
     def _position(self) -> tuple[int, int]:
         return (-1, -1) if self._newest is None else (self._newest.index, self._newest.steps - 1)
