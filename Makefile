@@ -12,7 +12,7 @@ demo: .venv/for-demo
 	@echo "the record is in .trimtab/; the commands above are in .venv/bin (source .venv/bin/activate)"
 
 test: .venv/for-dev
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadgroup
 
 lint: .venv/for-dev
 	$(BIN)/ruff check .
@@ -38,6 +38,7 @@ clean:
 	@touch $@
 
 .venv/for-dev: pyproject.toml constraints.txt | .venv/bin/python
-	@echo "installing trimtab, PyTorch and the tools for testing into .venv"
+	@echo "installing trimtab, PyTorch, TensorFlow, JAX, Keras and the tools for testing into .venv"
 	$(PIP) -e '.[torch,dev]'
+	$(PIP) --no-deps tf_keras
 	@touch $@ .venv/for-demo

@@ -17,6 +17,7 @@ from tests.report._pages import PAGES
 from trimtab import findings
 from trimtab._language import speaking
 from trimtab.findings import Cause, Finding, Verdict, judge
+from trimtab.findings._history import History
 from trimtab.report._remedies import in_words
 from trimtab.report.terminal import event_line, page
 
@@ -224,6 +225,21 @@ def test_each_remedy_that_a_finding_names_is_said_in_words_too():
     remedies = {word for word in words if re.fullmatch(r"[a-z_]+[=*][a-z0-9_.:>]+", word)}
     assert len(remedies) > 20
     assert [remedy for remedy in sorted(remedies) if not in_words(remedy, None)] == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "clip"),
+    [
+        ("torch.optim.adam.Adam", "clip_grad_norm_"),
+        ("keras.optimizers.Adam", "global_clipnorm"),
+        ("tf_keras.optimizers.Adam", "global_clipnorm"),
+        ("optax.adamw", "optax.clip_by_global_norm"),
+    ],
+)
+def test_a_remedy_is_said_in_the_words_of_the_framework(kind, clip):
+    planted = record(series(falling(100), info={"class": kind}))
+    said = in_words("clip=global:1.0", History(planted).lead)
+    assert said == f"limit the gradient's norm to 1.0 ({clip})"
 
 
 def test_a_clip_is_told_by_how_often_it_was_at_work():
