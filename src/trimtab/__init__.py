@@ -21,10 +21,12 @@ _HOMES = {"log": "_log", "watch": "_watch"}
 
 
 def __getattr__(name: str) -> object:
-    if name not in _HOMES:
+    if name not in (*_HOMES, "optax"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
+    if name == "optax":
+        return import_module(f"{__name__}.optax")
     value: object = getattr(import_module(f"{__name__}.launch.{_HOMES[name]}"), name)
     globals()[name] = value
     return value

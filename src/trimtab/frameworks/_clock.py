@@ -47,6 +47,15 @@ class SamplingClock:
             self.left = self._quiet = max(LEAST_INTERVAL, int(cost / (SAMPLING_SHARE * self._period)))
         self._quiet_since = now
 
+    def spend_late(self, spent: float) -> None:
+        """Measuring went on after the end of a sampled window, for `spent` seconds, before another began."""
+        self._last += spent
+        if not self.on and self._period:
+            more = int(spent / (SAMPLING_SHARE * self._period))
+            self.left += more
+            self._quiet += more
+        self._quiet_since += spent
+
     def end_quiet(self, now: float) -> None:
         """The last of the windows that are not sampled has ended: sample the next."""
         self._period = max(0.0, now - self._quiet_since) / self._quiet

@@ -33,7 +33,7 @@ class Step:
 
     names: Sequence[str]
     norms: Sequence[float] | Norms
-    lr: float
+    lr: float | None
     raw: Sequence[float] | Norms | None = None
     loss: float | None = None
     backwards: int = 1
@@ -75,8 +75,8 @@ class Hub:
 
     def series(self, info: dict[str, Any]) -> Series:
         """A new optimizer. `info` is its entry in run.json: "class" (full name), "groups" (settings: a list with one
-        dict), "tensors" (dicts of name, shape, dtype, device, trainable), "model" (class name), and where they are
-        known "modules" ({class: count}), "dropout" (rates) and "untrained" (names)."""
+        dict), "tensors" (dicts of name, shape, dtype, device, trainable, and `fan_in_of`), "model" (class name), and
+        where they are known "modules" ({class: count}), "dropout" (rates) and "untrained" (names)."""
         if not self._series:
             self._session.position = self._position
         new = Series(len(self._series), info, self)
@@ -210,3 +210,11 @@ class Series:
             backward_pass=step.backwards,
             scaled=scaled,
         )
+
+
+def fan_in_of(name: str, shape: Sequence[int]) -> dict[str, int]:
+    """The entry `fan_in` of a tensor's facts, where it is a kernel as Keras and flax lay it out: inputs first."""
+    last = name.rpartition("/")[2]
+    if not last.endswith("kernel") or len(shape) < 2:
+        return {}
+    return {"fan_in": math.prod(shape[:2] if last == "depthwise_kernel" else shape[:-1])}

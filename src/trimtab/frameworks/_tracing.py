@@ -31,5 +31,8 @@ class Tracing(Protocol):
     def is_sampled(self) -> Any:
         """1.0 at a sampled step, else 0.0; inside a trace a traced scalar."""
 
+    def restart(self, windows: int = 1) -> None:
+        """A training begins, or a window that was sampled held no whole step: sample the next `windows`."""
+
     def fetch(self) -> None:
         """Have `receive` called with all that has been executed: waits for it."""

@@ -270,7 +270,10 @@ METRICS = Table(
         Quantity("name", "str", "", "Name of the metric."),
         Quantity("value", "<f8", "", "Its value."),
         Quantity(
-            "source", "str", "", "One of log (trimtab.log), stdout (--metric), validation, lightning or transformers."
+            "source",
+            "str",
+            "",
+            "One of log (trimtab.log), stdout (--metric), validation, keras, lightning or transformers.",
         ),
     ),
 )
@@ -282,7 +285,7 @@ EVENTS = Table(
     (
         *KEY,
         Quantity("time", "<f8", "seconds", "Since the run began."),
-        Quantity("kind", "str", "", "One of nonfinite, exception, unseen, snapshot or trimtab_error."),
+        Quantity("kind", "str", "", "One of nonfinite, exception, unseen, snapshot, old_spelling or trimtab_error."),
         Quantity("data", "str", "", "What is known of it, as JSON."),
     ),
 )

@@ -127,6 +127,9 @@ def test_classes_given_as_probabilities(watched):
     row = facts(watched, lambda out: F.cross_entropy(out, soft), model, x)
     assert row["accuracy"] == pytest.approx(right)
     assert row["targets_one_hot"] == 0.0
+    seen = soft.double().sum(0) + 0.5  # as for labels: each class counts as seen half a time more
+    shares = seen / seen.sum()
+    assert row["chance"] == pytest.approx(float(-(shares * shares.log()).sum()), rel=1e-5)
 
 
 LOSSES = (F.mse_loss, F.l1_loss, F.smooth_l1_loss, F.huber_loss, nn.MSELoss(), nn.L1Loss(), nn.HuberLoss())

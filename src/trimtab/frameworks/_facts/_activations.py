@@ -94,7 +94,7 @@ def _spread(x: Array, axis: int) -> float:
     rows = tuple(d for d in range(x.ndim) if d != axis)
     first = few[tuple(slice(None) if d == axis else slice(0, 1) for d in range(x.ndim))]
     off = few - first
-    return rms(off - off.mean(rows, keepdims=True))
+    return rms(off - off.mean(rows, dtype=np.float64, keepdims=True).astype(off.dtype))
 
 
 def _sample(x: Array) -> Array:

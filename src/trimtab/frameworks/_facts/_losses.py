@@ -191,7 +191,7 @@ def _outputs(kind: str, outputs: Array, axis: int) -> Facts:
 
 def _row_count(kind: str, outputs: Array, axis: int) -> int:
     if kind in CLASS_LOSSES and outputs.ndim > 1:
-        return outputs.size // max(1, outputs.shape[_place(outputs, axis)])
+        return int(outputs.size // max(1, outputs.shape[_place(outputs, axis)]))
     return len(outputs) if kind == "kl_div" and outputs.ndim else int(outputs.size)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 from .._outbox import Session
 
@@ -10,6 +11,8 @@ if TYPE_CHECKING:
     from ._replay import Replayer
     from ._trainers import TrainerWatch
     from ._watch import TorchWatch
+
+_WATCHES: WeakKeyDictionary[Session, TorchWatch] = WeakKeyDictionary()
 
 
 def attach(session: Session) -> TorchWatch | Replayer:
@@ -22,9 +25,14 @@ def attach(session: Session) -> TorchWatch | Replayer:
         return replayer
     from ._watch import TorchWatch
 
-    watch = TorchWatch(session)
+    watch = _WATCHES[session] = TorchWatch(session)
     watch.attach()
     return watch
+
+
+def watch_of(session: Session) -> TorchWatch | None:
+    """What watches PyTorch on behalf of `session`; None in a replay."""
+    return _WATCHES.get(session)
 
 
 def attach_lightning(session: Session) -> TrainerWatch:

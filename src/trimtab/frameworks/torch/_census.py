@@ -10,7 +10,7 @@ from weakref import ref
 from torch.nn import Module
 from torch.nn.modules.dropout import _DropoutNd
 
-from ._names import Naming, tree_parameters
+from ._names import Naming
 
 
 class Untrained:
@@ -19,8 +19,7 @@ class Untrained:
     """
 
     def __init__(self, naming: Naming) -> None:
-        alive = [root for r in naming.roots if (root := r()) is not None]
-        self._left = [(ref(p), name) for p, name in tree_parameters(alive) if p.requires_grad]
+        self._left = [(ref(p), name) for p, name in naming.parameters() if p.requires_grad]
 
     def leave_out(self, trained: Container[int]) -> None:
         """Those with these ids are, or were, in an optimizer."""

@@ -34,7 +34,7 @@ class ClipReader:
 
     def __init__(self, guard: Guard, on_clip: Callable[[ClipCall], None]) -> None:
         self._on_clip = on_clip
-        self._before = guard(self._read)
+        self._before = guard(self.read)
         self._after = guard(self._note_factor)
         self._ids: list[int] = []
         self._plan: NormPlan | None = None
@@ -61,7 +61,8 @@ class ClipReader:
 
         return clip
 
-    def _read(self, parameters: Tensor | list[Tensor]) -> ClipCall:
+    def read(self, parameters: Tensor | list[Tensor], factor: float | None = None) -> ClipCall:
+        """The gradients of `parameters` are about to be clipped."""
         listed = [parameters] if isinstance(parameters, Tensor) else parameters
         present = [p for p in listed if p.grad is not None]
         grads = [p.grad for p in present if p.grad is not None]
@@ -73,7 +74,7 @@ class ClipReader:
         except RuntimeError:  # a gradient came in another layout than last time
             self._plan = plan_norms(grads)
             raw = read_norms(grads, self._plan)
-        call = ClipCall(ids, raw)
+        call = ClipCall(ids, raw, factor)
         self._on_clip(call)
         return call
 

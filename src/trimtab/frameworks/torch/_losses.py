@@ -19,7 +19,7 @@ from torch import Tensor
 
 from .._guard import Guard
 from .._patches import Patches
-from ._loss_facts import broadcast_against_each_other, label_accuracy, output_facts, value_facts, values_of
+from ._loss_facts import as_rows, broadcast_against_each_other, label_accuracy, output_facts, value_facts, values_of
 from ._passed import activation_passed
 
 _NN = torch._C._nn
@@ -40,6 +40,8 @@ _SUM = 2
 # Which positional argument holds the reduction.
 _REDUCTION_AT = {"cross_entropy": 3, "nll": 3, "bce": 3, "bce_logits": 4, "kl_div": 2}
 _REDUCTION_AT |= {"mse": 2, "l1": 2, "smooth_l1": 2, "huber": 2}
+# Which one holds the class index that does not count, and what it is unless given.
+_IGNORED_AT, _IGNORED = 4, -100
 
 MAX_CLASSES = 200_000
 
@@ -59,7 +61,10 @@ class Targets:
     squares: float = 0.0
 
     def add_labels(self, labels: Tensor, classes: int) -> None:
-        counts = torch.bincount(labels, minlength=classes).double().cpu()
+        self.add_counts(torch.bincount(labels, minlength=classes).double().cpu())
+
+    def add_counts(self, counts: Tensor) -> None:
+        """Rows of each class, or sums of their shares."""
         self.counts = counts if self.counts is None or len(self.counts) != len(counts) else self.counts + counts
 
     def add_values(self, values: Tensor) -> None:
@@ -143,7 +148,7 @@ class LossReader:
             elif loss.requires_grad and len(self.rows) < 16:
                 passed = activation_passed(args[0])
                 with torch.no_grad():
-                    row = self._read(kind, args[0].detach(), args[1].detach(), loss.detach())
+                    row = self._read(kind, args[0].detach(), args[1].detach(), loss.detach(), _ignored(args, kwargs))
                 self.rows.append(row | {"output_after": passed.name})
         elif (kind in self._trained_on or not self._trained_on) and not self.in_training():
             self._validate(kind, args, kwargs, loss)
@@ -156,26 +161,28 @@ class LossReader:
             value = float(loss) / (rows if reduction == _SUM else 1)
             self.on_validation(_call_site(), value, rows)
 
-    def _read(self, kind: str, outputs: Tensor, targets: Tensor, loss: Tensor) -> dict[str, Any]:
+    def _read(
+        self, kind: str, outputs: Tensor, targets: Tensor, loss: Tensor, ignored: int = _IGNORED
+    ) -> dict[str, Any]:
         row: dict[str, Any] = {
             "kind": kind,
             "value": float(loss) if loss.dim() == 0 else None,
             "rows": _row_count(kind, outputs),
         }
         if kind in ("cross_entropy", "nll") and not targets.is_floating_point():
-            row |= self._read_labels(kind, outputs, targets)
+            row |= self._read_labels(kind, outputs, targets, ignored)
         else:
             row |= self._read_values(kind, outputs, targets)
         return row | output_facts(kind, outputs)
 
-    def _read_labels(self, kind: str, outputs: Tensor, labels: Tensor) -> dict[str, Any]:
+    def _read_labels(self, kind: str, outputs: Tensor, labels: Tensor, ignored: int) -> dict[str, Any]:
         classes = outputs.shape[1] if outputs.dim() > 1 else outputs.shape[0]
         seen = self._targets.setdefault(f"{kind}/{classes}", Targets())
         flat = labels.reshape(-1)
         valid = flat[(flat >= 0) & (flat < classes)]
         if valid.numel() and classes <= MAX_CLASSES:
             seen.add_labels(valid, classes)
-        counted = flat[flat != -100]
+        counted = flat[flat != ignored]
         bounds = counted.aminmax() if counted.numel() else None
         row = {
             "classes": classes,
@@ -207,8 +214,18 @@ class LossReader:
             row["chance"] = seen.variance
         elif kind == "l1":
             row["chance"] = float((values - values.median()).abs().mean())
+        elif kind == "cross_entropy" and outputs.shape == targets.shape and outputs.dim() > 1:
+            # The best constant answer to rows of shares is their mean, whose loss is its entropy.
+            shares = self._targets.setdefault(f"{kind} of shares", Targets())
+            shares.add_counts(as_rows(targets).double().sum(0).cpu())
+            row |= {"classes": targets.shape[1], "chance": shares.entropy()}
         row |= value_facts(kind, outputs, targets)
         return {name: value for name, value in row.items() if not (name == "chance" and math.isnan(value))}
+
+
+def _ignored(args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
+    given = kwargs.get("ignore_index", args[_IGNORED_AT] if len(args) > _IGNORED_AT else _IGNORED)
+    return given if isinstance(given, int) else _IGNORED
 
 
 def _row_count(kind: str, outputs: Tensor) -> int:

@@ -62,6 +62,8 @@ class ModuleReader:
         self._after_gradient = guard(self._read_gradient)
         self._handle: Any = None
         self._last: Measured | None = None
+        #: A kind of modules that another reader sees.
+        self.skipped: type[Any] | None = None
 
     def attach(self, patches: Patches) -> None:
         """Step aside when the script compiles something: a compiler warns of global hooks, and compiles
@@ -102,6 +104,8 @@ class ModuleReader:
         if self._backward.under_way or not torch.is_grad_enabled() or len(self._rows) >= MAX_CALLS:
             return
         if module._modules and not module._parameters:
+            return
+        if self.skipped is not None and isinstance(module, self.skipped):
             return
         out = _first_tensor(output)
         if out is None or not out.requires_grad or not out.is_floating_point() or out.dim() == 0 or out.numel() == 0:

@@ -26,6 +26,10 @@ class Naming:
     def model(self) -> str:
         return ", ".join(type(_unwrapped(root)).__name__ for r in self.roots if (root := r()) is not None)
 
+    def parameters(self) -> list[tuple[Tensor, str]]:
+        """Every parameter of the roots that still live, and its name."""
+        return list(tree_parameters([root for r in self.roots if (root := r()) is not None]))
+
 
 def _unwrapped(module: Module) -> Module:
     """What the user wrote, without the wrappers of compilation and of data parallelism."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,6 +50,22 @@ class StepRow:
 QuickRow = tuple[int, float, list[float | Tensor], Any, Any, list[float], float, int]
 
 
+class StandIn:
+    """Stands in for an optimizer of another library: it has `param_groups` and `state`, and describes itself."""
+
+    param_groups: list[dict[str, Any]]
+    #: A view of a parameter whose first axis is its units'.
+    with_units_first: Callable[[Tensor], Tensor]
+
+    @property
+    def state(self) -> Mapping[Any, dict[str, Any]]:
+        raise NotImplementedError
+
+    def describe(self) -> tuple[Naming, dict[str, Any]]:
+        """The names of its tensors, and what run.json says of it."""
+        raise NotImplementedError
+
+
 class WatchedOptimizer:
     """What is known of one optimizer; holds no reference to it or to its parameters."""
 
@@ -60,7 +76,7 @@ class WatchedOptimizer:
         self.depth = 0
         self.nests = False  # its step calls its parent's
         self.evaluates_once = False  # the closure, where it was given one last time
-        self.sampler = Sampler()
+        self.sampler = Sampler(optimizer.with_units_first if isinstance(optimizer, StandIn) else None)
         self.failures = failures
         self._outbox = outbox
         self._block: list[StepRow | QuickRow] = []
@@ -72,13 +88,17 @@ class WatchedOptimizer:
 
     def rename(self, optimizer: torch.optim.Optimizer) -> None:
         """Learn the names of the optimizer's tensors (again, when a parameter group was added)."""
-        self.naming: Naming = name_parameters(optimizer)
+        self.naming: Naming
+        self._facts: dict[str, Any]
+        if isinstance(optimizer, StandIn):
+            self.naming, self._facts = optimizer.describe()
+        else:
+            self.naming, self._facts = _describe(optimizer)
         self.parameters = sum(len(group["params"]) for group in optimizer.param_groups)
         self.is_sharded = any(hasattr(p, "to_local") for group in optimizer.param_groups for p in group["params"])
         self._all = list(range(self.parameters))
         self._mask = None
         self.untrained = Untrained(self.naming)
-        self._facts = _describe(optimizer, self.naming)
 
     @property
     def info(self) -> dict[str, Any]:
@@ -237,11 +257,12 @@ class WatchedOptimizer:
 
     def send_modules(self, row: StepRow, rows: list[dict[str, Any]]) -> None:
         """Send the module rows of a sampled step; gradients are freed of the loss scaler's factor."""
-        if any(r["module"] not in self._module_names for r in rows):
+        if any(r["module"] not in self._module_names for r in rows if not isinstance(r["module"], str)):
             self._module_names = module_names(self.naming.roots)
         scale = _number(row.loss_scale) or math.nan
         for r in rows:
-            r["module"] = self._module_names.get(r["module"], r["kind"])
+            if not isinstance(r["module"], str):
+                r["module"] = self._module_names.get(r["module"], r["kind"])
             r |= {name: _number(r[name]) / scale for name in ("grad_rms", "grad_max") if name in r}
         quantities = dict.fromkeys(name for r in rows for name in r)
         if rows:
@@ -321,7 +342,9 @@ def _number(value: float | Tensor) -> float:
     return float(value)
 
 
-def _describe(optimizer: torch.optim.Optimizer, naming: Naming) -> dict[str, Any]:
+def _describe(optimizer: torch.optim.Optimizer) -> tuple[Naming, dict[str, Any]]:
+    """The names of its tensors, and what run.json says of it."""
+    naming = name_parameters(optimizer)
     groups = [
         {
             key: float(value) if isinstance(value, Tensor) else value
@@ -341,7 +364,7 @@ def _describe(optimizer: torch.optim.Optimizer, naming: Naming) -> dict[str, Any
         for name, p in zip(naming.names, (p for g in optimizer.param_groups for p in g["params"]), strict=True)
     ]
     kind = type(optimizer)
-    return {
+    return naming, {
         "class": f"{kind.__module__}.{kind.__qualname__}",
         "groups": groups,
         "tensors": tensors,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,9 +23,11 @@ class Sampler:
     """Measures one optimizer's tensors around a step.
 
     The weights before the step are copied into a buffer of at most BUFFER_BYTES that is kept; where all do not fit,
-    the tensors take turns.
+    the tensors take turns. `with_units_first` answers with a view of a parameter whose first axis is its units', where
+    they are not there already.
     """
 
+    with_units_first: Callable[[Tensor], Tensor] | None = None
     _buffers: dict[int, Tensor] = field(default_factory=dict)
     _turn: int = 0
     _twins: TwinFinder = field(default_factory=TwinFinder)
@@ -43,8 +45,12 @@ class Sampler:
             ],
             "grad_zeros": [g.numel() - int(torch.count_nonzero(g)) for g in values],
             "weight_norm": norms,
-            "twin_units": [self._twins.share(dense_values(p), norm) for p, norm in zip(parameters, norms, strict=True)],
+            "twin_units": [self._twin_units(p, norm) for p, norm in zip(parameters, norms, strict=True)],
         }
+
+    def _twin_units(self, p: Tensor, norm: float) -> float | None:
+        weight = p if self.with_units_first is None else self.with_units_first(p)
+        return self._twins.share(dense_values(weight), norm)
 
     def after(self, optimizer: torch.optim.Optimizer, parameters: Sequence[Tensor]) -> dict[str, list[Any]]:
         """Columns of what the step did; None in a list where a tensor was not measured."""

@@ -52,10 +52,13 @@ class ScalerReader:
         if self.is_used:
             self._stepped.add(id(optimizer))
 
+    def note(self, scaled: Tensor, factor: float | Tensor) -> None:
+        """A loss that was multiplied by `factor`."""
+        self.is_used, self._scaled, self.scale = True, ref(scaled), factor
+
     def _note_scaled(self, scaler: GradScaler, scaled: Any) -> None:
         if isinstance(scaled, Tensor) and scaler.is_enabled() and scaler._scale is not None:
-            self.is_used, self._scaled = True, ref(scaled)
-            self.scale = float(scaler._scale) if scaler._scale.is_cpu else scaler._scale.clone()
+            self.note(scaled, float(scaler._scale) if scaler._scale.is_cpu else scaler._scale.clone())
 
     def _wrap_scale(self, original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)

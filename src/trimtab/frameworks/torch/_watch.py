@@ -46,6 +46,7 @@ class TorchWatch:
         self._trained: WeakValueDictionary[int, Tensor] = WeakValueDictionary()
         self._newest: WatchedOptimizer | None = None
         self._follows: Any = None
+        self._beside: Any = None
         self._said: set[str] = set()
         self._guard = Guard(session, "PyTorch")
         self._patches = Patches()
@@ -74,7 +75,8 @@ class TorchWatch:
         if self._batch is not None:
             self._batch.attach(self._patches)
         self._wrap_construction()
-        self._patches.add(register_optimizer_step_pre_hook(self._before_step()))
+        self._before = self._before_step()
+        self._patches.add(register_optimizer_step_pre_hook(self._before))
         self._after = self._guard(self._after_step)
         self._clock.resume(self._now(), sampling)
         self._sample(self._clock.on)
@@ -89,6 +91,46 @@ class TorchWatch:
     def snapshot_seconds(self) -> float:
         """Time that copies for the black box have taken."""
         return sum(watched.failures.keeper.seconds for watched in self._every)
+
+    # Steps of optimizers that are not `torch.optim`'s, but stand in for themselves with `param_groups` and `state`.
+
+    def read_beside(self, reader: Any) -> None:
+        """Have a reader of its own (`switch`, `take`, `skipped`) see modules of another kind, and their losses."""
+        self._beside = reader
+        self._modules.skipped = reader.skipped
+        reader.switch(self._clock.on)
+
+    @property
+    def is_sampling(self) -> bool:
+        return self._clock.on
+
+    @property
+    def loss_scale(self) -> float | Tensor:
+        return self._scaler.scale
+
+    def restart(self) -> None:
+        """The step to come is the first of a training."""
+        if self._batch is not None:
+            self._batch.restart()
+        self._clock.restart()
+        self._sample(True)
+
+    def before_step(self, optimizer: Any) -> None:
+        self._before(optimizer, (optimizer,), {})
+
+    def after_step(self, optimizer: Any) -> None:
+        self._after(optimizer, (), {})
+
+    def step_withheld(self, optimizer: Any) -> None:
+        self._step_withheld(optimizer)
+
+    def note_scaled(self, loss: Tensor, factor: float) -> None:
+        """`loss` is about to be differentiated, and was multiplied by `factor`."""
+        self._scaler.note(loss, factor)
+
+    def note_clip(self, parameters: list[Tensor], factor: float | None) -> None:
+        """The gradients of `parameters` are about to be clipped: multiplied by `factor`, where it is known."""
+        self._clips.read(parameters, factor)
 
     # The optimizer's step.
 
@@ -299,9 +341,10 @@ class TorchWatch:
 
     def _close_window(self, watched: WatchedOptimizer, row: StepRow) -> None:
         if row.sampled:
-            watched.send_modules(row, self._modules.take())
+            modules, losses = self._take()
+            watched.send_modules(row, modules)
             alone = self._newest in (None, watched) or row.step == 0
-            watched.send_loss(row, self._losses.take(), self._backward.window.leftover.get(watched.index), alone)
+            watched.send_loss(row, losses, self._backward.window.leftover.get(watched.index), alone)
         watched.pending = None
         watched.evaluates_once = row.evaluations == 1
         self._end_window(watched, row)
@@ -395,14 +438,21 @@ class TorchWatch:
 
     def _restart_sampling(self, optimizer: Optimizer) -> None:
         self._made.add(optimizer)
-        if self._batch is not None:
-            self._batch.restart()
-        self._clock.restart()
-        self._sample(True)
+        self.restart()
 
     def _sample(self, on: bool) -> None:
         self._losses.switch(on)
         self._modules.switch(on)
+        if self._beside is not None:
+            self._beside.switch(on)
+
+    def _take(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """Rows of modules and of losses that were read since the last time."""
+        modules, losses = self._modules.take(), self._losses.take()
+        if self._beside is None:
+            return modules, losses
+        others, their_losses = self._beside.take()
+        return modules + others, their_losses or losses
 
     def _at_exit(self) -> None:
         self._validation.end()
