@@ -14,8 +14,8 @@ from typing import Any
 from .faults import FAULTS, Fault
 
 HEALTHY_SEEDS = 6
-FIRST, MORE, MOST = 4, 8, 14
-"""Seeds of a planted fault; of one whose trouble is common, so that 60 runs of it are held out."""
+FIRST, MORE, SOME, MOST, MANY, FULL = 4, 8, 12, 16, 20, 32
+"""Seeds of a planted fault: as many as its trouble needs for 60 held-out runs, more where few faults show in it."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,8 @@ BASES: dict[str, tuple[str, dict[str, Any]]] = {
             "fine-tuned": {"frozen": 1, "lr": 2e-3},
             "accumulating": {"accumulate": 4},
             "default": {"init": "default", "lr": 2e-3},
+            "slow": {"lr": 3e-4, "steps": 400},
+            "ranks": {"ranks": 2, "batch_size": 32, "steps": 100, "lr": 3e-3},
         },
     ),
     **_bases(
@@ -104,6 +106,7 @@ BASES: dict[str, tuple[str, dict[str, Any]]] = {
             "orthogonal": {"init": "orthogonal", "activation": "tanh", "optimizer": "momentum", "lr": 0.01},
             "batchnorm": {"norm": "batch", "optimizer": "momentum", "lr": 0.05},
             "adamw-cosine": {"optimizer": "adamw", "schedule": "cosine", "lr": 2e-3},
+            "deeper": {"depth": 20},
         },
     ),
     **_bases(
@@ -133,6 +136,7 @@ BASES: dict[str, tuple[str, dict[str, Any]]] = {
             "nadam": {"optimizer": "nadam"},
             "adamw": {"optimizer": "adamw"},
             "huber": {"loss": "huber"},
+            "unclipped": {"clip": "none"},
         },
     ),
     **_bases(
@@ -142,6 +146,7 @@ BASES: dict[str, tuple[str, dict[str, Any]]] = {
             "relu": {"activation": "relu", "lr": 2e-3},
             "wide": {"width": 64},
             "adamw": {"optimizer": "adamw", "lr": 4e-3},
+            "unclipped": {"clip": "none"},
         },
     ),
     **_bases(
@@ -152,6 +157,7 @@ BASES: dict[str, tuple[str, dict[str, Any]]] = {
             "drop-edge": {"augment": "drop_edge"},
             "dropout": {"dropout": 0.3},
             "layernorm": {"norm": "layer", "depth": 3},
+            "deeper": {"depth": 4},
         },
     ),
     **_bases(
@@ -175,6 +181,9 @@ BASES: dict[str, tuple[str, dict[str, Any]]] = {
             "tanh": {"activation": "tanh", "init": "xavier"},
             "lbfgs": {"optimizer": "lbfgs", "lr": 1.0, "batch_size": 4000, "steps": 25, "validations": 5},
             "rmsprop": {"optimizer": "rmsprop", "lr": 2e-3},
+            "batch-8": {"batch_size": 8, "lr": 1e-3, "steps": 500},
+            "slow": {"lr": 1e-3},
+            "ranks": {"ranks": 2, "batch_size": 32, "steps": 150, "optimizer": "momentum", "lr": 0.03},
         },
     ),
     **_bases(
@@ -184,6 +193,8 @@ BASES: dict[str, tuple[str, dict[str, Any]]] = {
             "momentum": {"optimizer": "momentum", "lr": 0.02},
             "adagrad": {"optimizer": "adagrad", "lr": 0.02},
             "deep": {"depth": 5},
+            "tanh": {"activation": "tanh", "init": "xavier"},
+            "batch-8": {"batch_size": 8, "lr": 1e-3},
         },
     ),
 }
@@ -205,7 +216,10 @@ PLANS: tuple[tuple[str, Sequence[str], int], ...] = (
     ("clip", ("mlp-sgd", "mlp-momentum", "deep-momentum", "vgg-momentum", "resnet-nesterov", "gcn-momentum"), FIRST),
     ("decay", ("mlp-adam", "mlp-sgd", "mlp-adamw", "deep-adam", "vgg-momentum", "lstm-adam", "gcn-adam"), FIRST),
     ("tiny-batch", ("mlp-momentum", "mlp-adam", "vgg-adam", "deep-adam", "regression-momentum"), MORE),
+    ("tiny-batch", ("mlp-momentum", "mlp-sgd", "deep-adam", "deep-momentum"), MANY),
+    ("tiny-batch", ("regression-momentum", "regression-sgd", "regression-rmsprop"), MANY),
     ("wrong-sign", ("mlp-adam", "mlp-sgd", "vgg-adam", "lstm-adam", "gcn-adam", "regression-sgd"), FIRST),
+    ("wrong-sign", ("mlp-adam", "mlp-adamw", "gcn-adam", "binary-adam"), SOME),
     ("no-zero-grad", ("mlp-sgd", "mlp-momentum", "deep-adam", "vgg-momentum", "lstm-adam", "regression-sgd"), FIRST),
     (
         "init-x5",
@@ -221,36 +235,48 @@ PLANS: tuple[tuple[str, Sequence[str], int], ...] = (
             "mlp-momentum",
             "regression-sgd",
         ),
-        MOST,
+        14,
     ),
-    ("tanh-x20", ("mlp-tanh", "regression-tanh", "deep-tanh", "deep-orthogonal"), MORE),
+    ("normal-init", ("deep-adam", "deep-sgd", "deep-momentum", "deep-adamw-cosine"), MOST),
+    ("init-x3-deep", ("deep-adam", "deep-sgd", "deep-momentum", "deep-adamw-cosine"), MOST),
+    ("tanh-x20", ("deep-tanh", "deep-orthogonal"), MOST),
+    ("tanh-x20", ("mlp-tanh", "regression-tanh", "binary-tanh"), FULL),
     (
         "init-d10",
         ("deep-adam", "deep-sgd", "deep-tanh", "deep-momentum", "vgg-adam", "vgg-momentum", "gcn-adam"),
         MORE,
     ),
+    ("init-d10", ("deep-adam", "deep-sgd", "deep-momentum"), SOME),
     ("default-deep", ("deep-adam", "deep-sgd", "deep-momentum"), MORE),
     ("init-constant", ("mlp-adam", "mlp-sgd", "deep-adam", "vgg-adam", "regression-adam", "gcn-adam"), FIRST),
     ("init-zero", ("mlp-adam", "deep-momentum", "vgg-adam", "binary-adam", "lstm-adam"), FIRST),
-    ("recurrent-x2.5", ("rnn-adam", "rnn-wide", "rnn-adamw"), FIRST),
+    ("recurrent-x2.5", ("rnn-adam", "rnn-wide", "rnn-adamw"), SOME),
+    ("recurrent-x4", ("rnn-adam", "rnn-wide", "rnn-adamw"), MORE),
+    ("recurrent-x8", ("lstm-adam", "lstm-adamw", "lstm-huber"), MORE),
     ("sigmoid-deep", ("mlp-adam", "mlp-sgd", "mlp-momentum", "vgg-adam", "regression-adam", "binary-adam"), MORE),
-    ("dead-biases", ("mlp-adam", "mlp-sgd", "deep-adam", "vgg-adam", "regression-adam", "binary-momentum"), FIRST),
+    ("dead-biases", ("mlp-adam", "mlp-sgd", "deep-adam", "regression-adam", "binary-adam", "binary-momentum"), MANY),
+    ("dead-biases", ("vgg-adam",), FIRST),
     ("over-smoothing", ("gcn-adam", "gcn-momentum", "gcn-dropout"), MORE),
     ("detached", (*ALL, "deep-tanh"), FIRST),
-    ("detached-loss", ("mlp-adam", "regression-adam"), FIRST),
+    ("detached-loss", ("mlp-adam", "regression-adam"), MANY),
     ("frozen", ALL, FIRST),
     ("forgotten", ALL, FIRST),
+    ("no-average", ("mlp-ranks", "regression-ranks"), MANY),
+    ("average-but-last", ("mlp-ranks", "regression-ranks"), MANY),
+    ("own-rates", ("mlp-ranks", "regression-ranks"), MANY),
     ("softmax-first", CLASSES, FIRST),
-    ("softmax-of-one", ("binary-adam", "binary-momentum", "binary-adagrad"), FIRST),
+    ("softmax-of-one", ("binary-adam", "binary-momentum", "binary-adagrad"), MANY),
     ("sigmoid-first", ("mlp-sgd", "deep-momentum", "vgg-momentum", "gcn-adam", "resnet-nesterov"), FIRST),
     ("relu-output", ("regression-adam", "regression-sgd", "regression-tanh"), FIRST),
     ("sigmoid-output", ("regression-adam", "regression-sgd", "regression-huber"), FIRST),
     ("linear", ("regression-adam", "regression-rmsprop", "regression-huber"), FIRST),
-    ("broadcast", ("regression-adam", "regression-sgd", "regression-tanh"), FIRST),
+    ("broadcast", ("regression-adam", "regression-sgd", "regression-tanh"), SOME),
     ("shuffled", (*CLASSES[:-1], *VALUES, "binary-adam"), FIRST),
     ("noise-inputs", ("mlp-adam", "vgg-adam", "resnet-adam", "regression-adam", "binary-adam", "lstm-adam"), FIRST),
     ("one-label", ("mlp-adam", "vgg-adam", "resnet-nesterov", "gcn-adam", "binary-adam"), FIRST),
+    ("one-label", ("mlp-adam", "gcn-adam", "binary-adam"), SOME),
     ("labels-beyond", ("mlp-adam", "vgg-adam", "gcn-adam"), FIRST),
+    ("labels-beyond", ("mlp-adam", "mlp-sgd", "deep-adam", "gcn-adam"), MANY),
     (
         "inputs-x255",
         (
@@ -272,6 +298,11 @@ PLANS: tuple[tuple[str, Sequence[str], int], ...] = (
     ),
     ("targets-x1000", (*VALUES, "regression-sgd", "regression-huber"), FIRST),
     ("few-rows", ("mlp-adam", "mlp-momentum", "deep-adam", "vgg-adam", "resnet-adam", "regression-adam"), MORE),
+    (
+        "few-rows",
+        ("mlp-adam", "mlp-momentum", "mlp-tanh", "mlp-adamw", "regression-adam", "regression-rmsprop"),
+        MANY,
+    ),
     ("dropout", ("mlp-adam", "mlp-sgd", "vgg-adam", "regression-adam", "deep-adam", "gcn-adam"), FIRST),
     ("nan-batch", ("mlp-adam", "mlp-momentum", "vgg-adam", "resnet-nesterov", "lstm-adam", "regression-adam"), FIRST),
     (
@@ -289,6 +320,12 @@ PLANS: tuple[tuple[str, Sequence[str], int], ...] = (
         ),
         MORE,
     ),
+    (
+        "big-batch",
+        ("mlp-adam", "deep-adam", "deep-adamw-cosine", "regression-adam", "regression-rmsprop", "regression-huber"),
+        MANY,
+    ),
+    ("wild-targets", ("regression-adam", "regression-rmsprop", "regression-momentum", "lstm-adam"), SOME),
     ("log-negative", ("regression-adam", "regression-sgd", "regression-momentum"), FIRST),
     ("log-zero", HAND_WRITTEN, FIRST),
     ("root-zero", HAND_WRITTEN, FIRST),

@@ -50,6 +50,7 @@ def take_step(task: Task, s: Settings, optimizer: torch.optim.Optimizer, x: Tens
             part_loss = task.loss(task.answer(part), target)
             (part_loss / s.accumulate if s.accumulate > 1 else part_loss).backward()
             loss += part_loss.detach() / s.accumulate
+        task.synchronise()
         common.clip_gradients(task.model.parameters(), common.clip_spec(s.clip))
         return loss
 
@@ -78,12 +79,12 @@ def score(task: Task) -> float:
 
 
 class Batches:
-    """Rows in random order, epoch by epoch; a last, smaller batch is left out."""
+    """Rows in random order, epoch by epoch, another on each rank; a last, smaller batch is left out."""
 
     def __init__(self, rows: int, s: Settings) -> None:
         self._rows, self._size = rows, min(s.batch_size, rows)
         self._order = torch.empty(0, dtype=torch.long)
-        self._random = torch.Generator().manual_seed(s.seed)
+        self._random = torch.Generator().manual_seed(s.seed + 1000 * s.rank)
 
     def next(self) -> Tensor:
         if len(self._order) < self._size:

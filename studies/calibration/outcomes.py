@@ -10,7 +10,8 @@ something not finite. Four kinds of fault need another measure:
   more than twice as high.
 - held-out loss: it ends more than a quarter above its least, and has lost again over a quarter of what it had gained
   since the first validation: the run would have been better cut short. (The least and the end are means of two passes.)
-- construction: parameters that get no gradient get none, whatever the score.
+- construction: parameters that get no gradient get none, and ranks that part train models of their own, whatever the
+  score.
 
 A planted fault that did no harm is neither sick nor healthy, nor is one whose twin is not healthy itself.
 """
@@ -88,7 +89,7 @@ def _harm(run: Trained, twin: Trained) -> str:
     if run.gain < LOST_SHARE * twin.gain:
         return f"held-out gain {run.gain:.2f} against {twin.gain:.2f} of the twin"
     if fault.harm == "construction":
-        return "parameters without a gradient, by construction"
+        return "by construction"
     if fault.harm == "spike" and (times := _spike(run, twin)) > SPIKE:
         return f"the loss after it is {times:.1f} times the twin's"
     if fault.harm == "held-out loss":

@@ -127,8 +127,8 @@ def _troubles_section(rows: Sequence[tables.Row], whole: tables.Row) -> list[str
         "",
         *_prose("""
         A run is found if a finding above `note` names one of the troubles in which its fault shows, also where it is
-        listed as a consequence; a spike that passed and parameters without a gradient count at any severity. Causes
-        are counted over all sick runs: where nothing was found, no cause is right.
+        listed as a consequence; a spike that passed, parameters without a gradient and ranks that part count at any
+        severity. Causes are counted over all sick runs: where nothing was found, no cause is right.
         """),
         f"![Found and right cause first, per trouble]({FIGURES}/troubles.svg)",
         "",
@@ -235,8 +235,9 @@ def _method_section() -> list[str]:
         "## How it was done",
         "",
         *_prose(f"""
-        Models and data are those of [examples/](../examples/README.md), and two more; every run takes 20 to 600
-        optimizer steps in a process of its own, recorded by the same hooks as under `trimtab run`. The list is in
+        Models and data are those of [examples/](../examples/README.md), and two more; every run takes 20 to 700
+        optimizer steps in a process of its own (in two, where two ranks train together), recorded by the same hooks as
+        under `trimtab run`. The list is in
         [corpus.py](../studies/calibration/corpus.py), the faults are in [faults.py](../studies/calibration/faults.py).
 
         **Sick or healthy** ([outcomes.py](../studies/calibration/outcomes.py)). A run's score is its held-out gain
@@ -247,7 +248,7 @@ def _method_section() -> list[str]:
         the {outcomes.SPIKE_STEPS} losses after it, against the twin's on the same batches (over {outcomes.SPIKE:.0f}
         times); overfitting by the held-out loss at the end against its least (over {outcomes.OVERFIT} times, and over
         {_percent(outcomes.LOST_AGAIN)} % of what it had gained since the first validation); parameters without a
-        gradient by construction.
+        gradient, and ranks that part, by construction.
 
         **What this does not show.** The runs are short and small, on a CPU, and the faults are those that we thought
         of. A real training goes wrong in more ways, and rarely by one fault alone. A false-alarm rate on this corpus

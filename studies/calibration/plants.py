@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .families import replace_activations, weighted
+from .ranks import average
 from .task import Loss, Settings, Task
 
 Flags = dict[str, Any]
@@ -40,11 +41,14 @@ def times_weights(factor: float) -> Plant:
     return plant
 
 
-def times_recurrent(task: Task, s: Settings) -> None:
-    with torch.no_grad():
-        for name, p in task.model.named_parameters():
-            if "recurrent" in name or "weight_hh" in name:
-                p.mul_(2.5)
+def times_recurrent(factor: float) -> Plant:
+    def plant(task: Task, s: Settings) -> None:
+        with torch.no_grad():
+            for name, p in task.model.named_parameters():
+                if "recurrent" in name or "weight_hh" in name:
+                    p.mul_(factor)
+
+    return plant
 
 
 def dead_biases(task: Task, s: Settings) -> None:
@@ -78,6 +82,17 @@ def freeze(task: Task, s: Settings) -> None:
 def forget(task: Task, s: Settings) -> None:
     """The optimizer is given the last layer only."""
     task.parameters = lambda: list(weighted(task.model)[-1].parameters())
+
+
+def no_average(task: Task, s: Settings) -> None:
+    task.synchronise = lambda: None
+
+
+def average_but_last(task: Task, s: Settings) -> None:
+    """The last layer is none of those that are averaged, as one that was added after the model was wrapped."""
+    last = list(weighted(task.model)[-1].parameters())
+    others = [p for p in task.model.parameters() if not any(p is q for q in last)]
+    task.synchronise = lambda: average(others)
 
 
 # --- activations, outputs, loss -----------------------------------------------------------------
@@ -160,6 +175,10 @@ def bad_batch(change: Callable[[Tensor], Tensor]) -> Plant:
         task.disturb = lambda step, x, y: (change(x), y) if step == bad_step(s) else (x, y)
 
     return plant
+
+
+def wild_targets(task: Task, s: Settings) -> None:
+    task.disturb = lambda step, x, y: (x, 100 * y) if step == bad_step(s) else (x, y)
 
 
 def few_rows(task: Task, s: Settings) -> None:

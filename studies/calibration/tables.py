@@ -132,15 +132,19 @@ def shortfalls(judged: Sequence[Judged]) -> list[str]:
     said = []
     if whole.alarms.of and whole.alarms.value > TARGETS["alarms"]:
         said.append(f"Of the healthy runs {whole.alarms} have a finding above `note`; the aim is at most 1 %.")
-    for r in rows:
-        below = [words + f" {getattr(r, what)}" for what, words in WORDS.items() if _is_below(getattr(r, what), what)]
-        if below:
-            said.append(f"`{r.name}` {', '.join(below)}.")
+    said += [f"`{r.name}` {below}." for r in rows if (below := _below(r))]
+    said += [f"A sick run of the family {r.name} {below}." for r in by_family(judged) if (below := _below(r))]
     if said:
         said.insert(0, "The aims: found in 95 % of the sick runs, the right cause first in 75 %, among three in 92 %.")
     if few := [f"`{r.name}` ({r.found.of})" for r in rows if r.found.of < ENOUGH]:
         said.append(f"Fewer than {ENOUGH} held-out sick runs, so that the intervals are wide: {', '.join(few)}.")
     return said
+
+
+def _below(r: Row) -> str:
+    """What of a row is under its target, in words; empty where nothing is."""
+    shares = {what: getattr(r, what) for what in WORDS}
+    return ", ".join(f"{WORDS[what]} {value}" for what, value in shares.items() if _is_below(value, what))
 
 
 def _is_below(value: Share, target: str) -> bool:

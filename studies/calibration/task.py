@@ -42,6 +42,9 @@ class Settings:
     """Layers, from the first, that do not train, as in fine-tuning."""
     accumulate: int = 1
     """Backward passes per step."""
+    ranks: int = 1
+    """Processes that train together, each on batches of its own, their gradients averaged."""
+    rank: int = 0
 
     def with_flags(self, flags: dict[str, Any]) -> Settings:
         unknown = flags.keys() - {f.name for f in fields(self)}
@@ -73,3 +76,5 @@ class Task:
     disturb: Callable[[int, Tensor, Tensor], tuple[Tensor, Tensor]] = lambda step, x, y: (x, y)
     parameters: Callable[[], list[nn.Parameter]] | None = None
     """What the script gives its optimizer; None for all that the model has."""
+    synchronise: Callable[[], None] = lambda: None
+    """Called between the backward pass and the step."""

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from trimtab.findings import History, Track, parts, progress
+from trimtab.findings._evidence import travel_of
 from trimtab.findings._signal import signal
 
 from .outcomes import HEALTHY, SICK, Label
@@ -201,6 +202,12 @@ def _left(run: Trained) -> float:
     return 1.0 - _gain(run)
 
 
+def _travelled(run: Trained) -> float:
+    """Of the matrix that moves most: the median |update| / |weight| times the steps."""
+    track = _track(run)
+    return travel_of(track) if track is not None else math.nan
+
+
 def _jump(run: Trained) -> float:
     """The largest robust z of the log loss against the fifty before, in the second half of the run."""
     track = _track(run)
@@ -279,6 +286,7 @@ STATISTICS = (
     ),
     Statistic("gain on chance at the end", "share", ("stalled-loss",), _gain, False, "_progress.NO_GAIN"),
     Statistic("loss left at the end", "share of chance", ("slow-loss",), _left, True, "_slow_loss.FAR"),
+    Statistic("travel of the weights", "of their size", ("slow-loss",), _travelled, False, "_evidence.LITTLE_TRAVEL"),
     Statistic("jump of the log loss", "robust z", ("loss-spike",), _jump, True, "_jumps.Z"),
     Statistic("swing of the log loss", "nats", ("oscillating-loss",), _swing, True, "_oscillating_loss.SIZE"),
     Statistic("dead units of a layer", "share", ("dead-units",), _dead, True, "_dead_units.SHARE"),

@@ -19,6 +19,7 @@ from studies.calibration import corpus, figures, forks, judging, outcomes, packi
 from studies.calibration.corpus import Recipe
 from studies.calibration.statistics import Share, wilson
 
+from trimtab.findings import judge
 from trimtab.runs import Record
 
 HEALTHY = Recipe("binary-adam", 1)
@@ -53,6 +54,21 @@ def test_a_recipe_that_fails_is_named_and_leaves_its_traceback(tmp_path: Path, m
     broken = Recipe("binary-broken", 0)
     assert forks.train_all([broken], tmp_path, jobs=1) == ["binary-broken-s0"]
     assert "no such" in (tmp_path / "binary-broken-s0.error").read_text(encoding="utf-8")
+
+
+def test_ranks_leave_one_record_and_hold_one_model_only_where_their_gradients_are_averaged(tmp_path: Path) -> None:
+    together, apart = Recipe("mlp-ranks", 1), Recipe("mlp-ranks", 1, "no-average")
+    assert forks.train_all([together, apart], tmp_path, jobs=1) == []
+    for recipe, equal in ((together, True), (apart, False)):
+        record = Record.open(tmp_path / recipe.name)
+        ranks = record.series()
+        assert [entry["rank"] for entry in record.meta["processes"]] == [0, 1]
+        assert [series.process for series in ranks] == [0, 1]
+        norms = [series.steps["grad_norm"] for series in ranks]
+        assert np.array_equal(*norms) == equal
+        assert not np.array_equal(*(series.steps["loss"] for series in ranks))  # each on batches of its own
+        assert ("rank-divergence" in {f.kind for f in judge(record).findings}) != equal
+        assert not list((tmp_path / recipe.name).glob("*.messages"))
 
 
 @pytest.mark.parametrize("recipe", [HEALTHY, BLOWN], ids=lambda r: r.name)
@@ -114,6 +130,17 @@ def test_a_note_is_neither_an_answer_nor_an_alarm() -> None:
     judged = judging.Judged(SICK, outcomes.Label("sick", "", "slow-loss"), 0.0, "stalled", said, {})
     assert not judged.found
     assert not judged.loud
+
+
+def test_what_falls_short_is_said_per_trouble_and_per_family() -> None:
+    label = outcomes.Label("sick", "", "slow-loss")
+    right = (judging.Said("slow-loss", "serious", 0, ("learning-rate-too-low",), ""),)
+    good, missed = (judging.Judged(SICK, label, 0.0, "stalled", said, {}) for said in (right, ()))
+    said = tables.shortfalls([good] * 3 + [missed])
+    assert said[1].startswith("`slow-loss` is found in 75 % (30 to 95; 3 of 4), has it among the first three in 75 %")
+    assert said[2].startswith("A sick run of the family binary is found in 75 %")
+    assert "Fewer than 60 held-out sick runs" in said[3]
+    assert tables.shortfalls([good] * 100) == []
 
 
 @pytest.mark.parametrize(
