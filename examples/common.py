@@ -1,13 +1,18 @@
-"""What the examples share: the flags, the tables behind them, and the digits."""
+"""What the examples in PyTorch share: the tables behind the flags, and the digits."""
 
-import argparse
 import math
-from pathlib import Path
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from sklearn.datasets import load_digits
 from torch import nn
+
+import flags
+from flags import clip_spec as clip_spec
+from flags import count as count
+from flags import init_spec as init_spec
+from flags import number as number
 
 ACTIVATIONS = {
     "sigmoid": nn.Sigmoid,
@@ -41,28 +46,7 @@ INITS = {
 }
 
 
-def make_parser(
-    description, *, optimizer, lr, activation, init, norm, norms, depth, width, batch_size, val_share, clip="none"
-):  # fmt: skip
-    """The flags that every example has; a script adds its own, such as --epochs."""
-    parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter, allow_abbrev=False
-    )
-    add = parser.add_argument
-    add("--activation", choices=ACTIVATIONS, default=activation, help="between the layers")
-    add("--init", type=init_spec, default=init, metavar="INIT", help=f"of the weights: {INIT_HELP}")
-    add("--norm", choices=norms, default=norm, help="normalisation")
-    add("--optimizer", choices=OPTIMIZERS, default=optimizer, help="all take part through step(closure)")
-    add("--lr", type=positive, default=lr, help="learning rate")
-    add("--weight-decay", type=not_negative, help="None: the optimizer's own, 0.01 for adamw, else 0")
-    add("--clip", type=clip_spec, default=clip, metavar="CLIP", help=f"of the gradients: {CLIP_HELP}")
-    add("--batch-size", type=count, default=batch_size, help="examples per step")
-    add("--depth", type=count, default=depth, help="number of layers or blocks")
-    add("--width", type=count, default=width, help="units or channels per layer")
-    add("--val-share", type=share, default=val_share, help="part of the data held out for validation")
-    add("--seed", type=seed, default=0, help="of the weights, the split and the order of the data")
-    add("--save", type=new_file, metavar="PATH", help="file for the state_dict at the end")
-    return parser
+make_parser = partial(flags.make_parser, activations=ACTIVATIONS, optimizers=OPTIMIZERS, clips=["norm", "value"])
 
 
 def parse(parser, argv=None):
@@ -147,67 +131,3 @@ def augment(images, how):
         theta[:, :, 2] = torch.randint(-pad, pad + 1, (n, 2)) * (2 / size)  # the image spans [-1, 1]
     grid = F.affine_grid(theta, list(images.shape), align_corners=False)
     return F.grid_sample(images, grid, align_corners=False)
-
-
-# --- values of flags ----------------------------------------------------------------------------
-
-INIT_HELP = "default, he, xavier, lecun, orthogonal, normal:STD (STD > 0) or constant:VALUE"
-CLIP_HELP = "none, norm:LIMIT or value:LIMIT (LIMIT > 0)"
-
-
-def number(text):
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(text)
-    return value
-
-
-def init_spec(text):
-    """Read --init: normal:0.1 -> ("normal", 0.1), he -> ("he", None)."""
-    kind, colon, rest = text.partition(":")
-    if not colon and kind in {"default", *INITS}:
-        return kind, None
-    try:
-        value = number(rest)
-    except ValueError:
-        value = None
-    if value is not None and (kind == "constant" or (kind == "normal" and value > 0)):
-        return kind, value
-    raise argparse.ArgumentTypeError(f"must be {INIT_HELP}, got {text!r}")
-
-
-def clip_spec(text):
-    """Read --clip: norm:1.0 -> ("norm", 1.0), none -> ("none", None)."""
-    kind, _, rest = text.partition(":")
-    if text == "none":
-        return "none", None
-    try:
-        limit = number(rest)
-    except ValueError:
-        limit = 0.0
-    if kind in {"norm", "value"} and limit > 0:
-        return kind, limit
-    raise argparse.ArgumentTypeError(f"must be {CLIP_HELP}, got {text!r}")
-
-
-def checked(convert, allowed, what):
-    """A type for argparse whose error says what is allowed."""
-
-    def parse_value(text):
-        try:
-            value = convert(text)
-        except ValueError:
-            value = None
-        if value is None or not allowed(value):
-            raise argparse.ArgumentTypeError(f"must be {what}, got {text!r}")
-        return value
-
-    return parse_value
-
-
-positive = checked(number, lambda v: v > 0, "a number above 0")
-not_negative = checked(number, lambda v: v >= 0, "a number of at least 0")
-share = checked(number, lambda v: 0 < v < 1, "a number between 0 and 1, both excluded")
-count = checked(int, lambda v: v >= 1, "a whole number of at least 1")
-seed = checked(int, lambda v: 0 <= v < 2**32, "a whole number from 0 to 4294967295")
-new_file = checked(Path, lambda v: v.parent.is_dir() and not v.is_dir(), "a file name in a directory that exists")

@@ -15,14 +15,12 @@ import resource
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
-
 HERE = Path(__file__).parent
-START, END = "<!-- tour: start -->", "<!-- tour: end -->"
-LINE = re.compile(r"train loss (\S+)  val loss (\S+)  val accuracy (\S+)")
+LINE = re.compile(r"train loss (\S+)  val loss (\S+)  val (?:accuracy|r2) (\S+)")
 
 
 class Stop(NamedTuple):
@@ -159,7 +157,7 @@ def row(stop, outcome):
 def table(stops):
     """The lines of the report, each as soon as it is known."""
     yield (
-        f"Measured on {datetime.date.today()} with Python {platform.python_version()}, PyTorch {torch.__version__},"
+        f"Measured on {datetime.date.today()} with Python {platform.python_version()}, PyTorch {version('torch')},"
         f" {platform.machine()}, one thread each. CPU time includes the imports."
     )
     yield ""
@@ -169,13 +167,14 @@ def table(stops):
         yield row(stop, run(stop.command))
 
 
-def between_marks(text, new):
-    """`text` with what stands between the marks replaced."""
-    if START not in text or END not in text:
-        sys.exit(f"the file must hold the lines {START} and {END}")
-    before, rest = text.split(START, 1)
-    after = rest.split(END, 1)[1]
-    return f"{before}{START}\n{new}\n{END}{after}"
+def between_marks(text, new, name="tour"):
+    """`text` with what stands between the marks of that name replaced."""
+    start, end = f"<!-- {name}: start -->", f"<!-- {name}: end -->"
+    if start not in text or end not in text:
+        sys.exit(f"the file must hold the lines {start} and {end}")
+    before, rest = text.split(start, 1)
+    after = rest.split(end, 1)[1]
+    return f"{before}{start}\n{new}\n{end}{after}"
 
 
 def main():

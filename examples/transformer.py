@@ -4,38 +4,15 @@ The text is generated: "forty-two plus nine is fifty-one." and so on. A model th
 each character is has a loss of 2.79 nats; which numbers come cannot be guessed, their sum can be worked out.
 """
 
-import random
-
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from common import ACTIVATIONS, clip_gradients, count, initialise, make_optimizer, make_parser, parse
+from data import make_text
 
-ONES = [
-    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
-    "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
-]  # fmt: skip
-TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
 CONTEXT = 48
 HEADS = 4
-
-
-def in_words(n):
-    """42 -> "forty-two", for 0 to 99."""
-    if n < 20:
-        return ONES[n]
-    tens, ones = TENS[n // 10 - 2], n % 10
-    return f"{tens}-{ONES[ones]}" if ones else tens
-
-
-def make_text(val_share, seed):
-    """All sums up to 99 in random order; a share of them, unseen in training, is for validation."""
-    pairs = [(a, b) for a in range(100) for b in range(100 - a)]
-    sums = [f"{in_words(a)} plus {in_words(b)} is {in_words(a + b)}. " for a, b in pairs]
-    random.Random(seed).shuffle(sums)
-    n_val = min(max(10, round(len(sums) * val_share)), len(sums) - 10)  # either text fills a window
-    return "".join(sums[n_val:]), "".join(sums[:n_val])
 
 
 class Attention(nn.Module):
