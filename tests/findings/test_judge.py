@@ -310,6 +310,19 @@ def test_what_the_data_cannot_tell_is_not_judged_with_a_reason(planted, word):
     assert word in verdict.reason
 
 
+def test_a_loss_that_falls_below_nought_is_held_against_its_start_and_says_why():
+    verdict = judge(record(series(falling(300, first=2.4, last=-1.0), chance=2.3)))
+    assert "a loss that may be negative is not held against chance" in verdict.compared[0]
+    assert "chance" not in verdict.loss
+
+
+@pytest.mark.parametrize(("rows", "expected"), [(4, "unjudged"), (1000, "trained")])
+def test_a_regression_has_trained_only_if_it_is_clearly_better_than_chance_as_far_as_that_is_known(rows, expected):
+    """A fifth better than a variance that was estimated from 76 targets (16 %), or from 19,000 (1 %)."""
+    loss = np.concatenate([falling(100, first=1.2, last=0.8, noise=0.02), flat(200, level=0.8, noise=0.02)])
+    assert outcome(loss, chance=1.0, losses={"kind": "mse", "rows": rows}) == expected
+
+
 def test_a_negative_loss_may_train_run_away_and_rise():
     rng = np.random.default_rng(0)
     assert outcome(-falling(300, first=0.1, last=5.0), chance=None) == "trained"
@@ -349,7 +362,7 @@ def test_ranks_are_one_part_and_a_finding_names_its_rank():
 
 
 def test_a_crash_tells_what_where_and_the_pip_line():
-    data = {"type": "ModuleNotFoundError", "message": "No module named 'einops.layers'", "file": "train.py", "line": 3}
+    data = {"type": "ModuleNotFoundError", "message": "No module named 'einops'", "file": "train.py", "line": 3}
     verdict = judge(record(events=[{"kind": "exception", "data": data}], status=1))
     assert verdict.outcome == "crashed"
     assert verdict.findings[0].remedies == ("pip install einops",)

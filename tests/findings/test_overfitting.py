@@ -110,3 +110,45 @@ def test_each_model_of_several_has_its_own_evaluations():
     times = np.linspace(10, 16.01, 21)[1:]
     verdict = judge(record(*runs, metrics={"val_loss": (times, turning(high=1.8))}))
     assert [[f.kind for f in part.findings] for part in verdict.parts] == [[], ["overfitting"]]
+
+
+def regression(values: np.ndarray, last: float, rows: int, chance: float = 1.0) -> Finding | None:
+    """A regression whose training loss ends at `last`; `rows` targets were seen at each of 38 sampled steps."""
+    loss = falling(600, first=1.2, last=last, noise=0.05)
+    losses = {"kind": "mse", "rows": rows, "target_std": 1.0}
+    made = record(
+        series(loss, chance=chance, losses=losses),
+        metrics={"val_loss": (np.linspace(0, 6.01, len(values) + 1)[1:], values)},
+    )
+    return found(judge(made), "overfitting")
+
+
+def test_nothing_carries_over_though_chance_is_known_from_few_targets_only():
+    """Chance seems to be 1.1 and may be 0.97: validation never was better, and never came down."""
+    rising = np.linspace(0.98, 1.06, 10)
+    finding = regression(rising, 0.8, rows=9, chance=1.1)
+    assert finding is not None
+    assert finding.severity == "warning"
+    assert [c.cause for c in finding.causes] == ["uninformative-data"]
+
+
+@pytest.mark.parametrize(
+    ("values", "last", "rows"),
+    [
+        (np.linspace(0.98, 0.7, 10), 0.6, 9),  # validation comes down
+        (np.full(10, 0.6), 0.5, 9),  # clearly under chance from its first value on
+        (np.linspace(0.90, 0.91, 10), 0.8, 10_000),  # a little signal, and chance is known well
+    ],
+    ids=["comes down", "low at once", "known well"],
+)
+def test_what_carries_over(values, last, rows):
+    finding = regression(values, last, rows)
+    assert finding is None or finding.severity == "note"
+
+
+def test_a_gap_is_held_against_the_least_that_chance_may_be():
+    """Validation at 0.7 of a chance that is known to 14 % only: as good as nothing is certain to carry over."""
+    few, many = (regression(np.full(10, 0.7), 1e-3, rows) for rows in (3, 10_000))
+    assert few is not None
+    assert many is not None
+    assert (few.severity, many.severity) == ("warning", "note")

@@ -66,3 +66,17 @@ def test_processes_that_are_no_ranks_are_not_compared():
     apart = record(rank(0, lambda s: 5.0), rank(1, lambda s: 5.0 + s))
     apart.meta["processes"] = [{"index": 0, "rank": None}, {"index": 1, "rank": None}]
     assert found(judge(apart), "rank-divergence") is None
+
+
+def test_ranks_that_do_not_wait_for_each_other_are_compared_though_one_ended_before_the_other_began():
+    first, late = rank(0, lambda s: 5.0), rank(1, lambda s: 5.0 + 0.01 * s, start=60.0)
+    verdict = judge(record(first, late, processes=2))
+    assert verdict.parts == ()
+    assert found(verdict, "rank-divergence") is not None
+
+
+def test_models_trained_in_turn_on_every_rank_stay_parts_of_their_own():
+    ranks = [rank(i, lambda s: 5.0, optimizer=k, start=10.0 * k + i) for k in range(2) for i in range(2)]
+    verdict = judge(record(*ranks, processes=2))
+    assert [part.steps for part in verdict.parts] == [200, 200]
+    assert found(verdict, "rank-divergence") is None

@@ -68,6 +68,36 @@ def test_a_run_of_too_few_steps_that_was_falling_is_noted():
     assert (finding.severity, finding.causes[0].cause) == ("note", "too-few-steps")
 
 
+def noisy(n: int, to: float, noise: float = 0.06, seed: int = 0) -> np.ndarray:
+    """A loss whose fall shows over the whole run, but not for certain in its second half."""
+    rng = np.random.default_rng(seed)
+    return np.linspace(2.3, to, n) * np.exp(noise * rng.standard_normal(n))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_short_run_in_which_the_weights_hardly_moved_is_told_by_its_whole_fall(seed):
+    finding = found(judge(record(series(noisy(64, 1.8, seed=seed), tensors=moves(64, 1.5e-3)))), "slow-loss")
+    assert finding is not None
+    assert (finding.severity, finding.causes[0].cause) == ("warning", "too-few-steps")
+
+
+@pytest.mark.parametrize(
+    ("loss", "chance", "ratio"),
+    [
+        (noisy(64, 1.8), 2.3, 5e-3),  # travelled 0.32, as trainings that went well do
+        (noisy(64, 0.7), 2.3, 1.5e-3),  # most of the way is done
+        (np.concatenate([np.full(8, 2.3), flat(56, level=1.6, seed=3)]), 2.3, 1.5e-3),  # came down at once, and rests
+        (noisy(64, 1.3) * 0.5, 1.6, 1.5e-3),  # began at 72 % of chance, where a trained model left it
+        (noisy(64, 1.8), None, 1.5e-3),
+        (noisy(40, 1.8), 2.3, 1.5e-3),
+    ],
+    ids=["travels", "most of the way", "rests", "began trained", "chance not known", "too short"],
+)
+def test_what_little_travel_does_not_make_a_warning(loss, chance, ratio):
+    verdict = judge(record(series(loss, chance=chance, tensors=moves(len(loss), ratio))))
+    assert [f for f in verdict.findings if f.severity != "note"] == []
+
+
 @settings(deadline=None, max_examples=20)
 @given(scale=st.floats(1e-6, 1e6))
 def test_the_unit_of_the_loss_changes_nothing(scale):

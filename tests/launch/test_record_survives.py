@@ -105,7 +105,10 @@ def test_a_missing_package_is_told_in_one_line(bench: Bench) -> None:
     plain = bench.plain(["script.py"])
     line = outcome.stderr.removeprefix(plain.stderr)
     assert line.startswith("trimtab: crashed: ModuleNotFoundError: No module named 'no_such_package' (")
-    assert line.endswith("script.py:1); pip install no_such_package\n")
+    assert line.endswith(
+        "script.py:1: import no_such_package); the package no_such_package is not installed here; "
+        "try: pip install no_such_package\n"
+    )
     assert outcome.status == plain.status
     assert [path.name for path in bench.directory.iterdir()] == ["script.py"]
 
@@ -116,7 +119,7 @@ def test_a_crash_before_any_step_is_told_where_the_record_was_asked_for(bench: B
     outcome = bench.watched(["script.py"], ours=["--out", "run"], quiet=False)
     line = outcome.stderr.splitlines()[-1]
     assert line.startswith("trimtab: crashed: JSONDecodeError")
-    assert line.endswith("script.py:2)")
+    assert line.endswith("script.py:2: json.loads('{'))")
 
 
 def test_out_holds_a_verdict_though_nothing_was_trained(bench: Bench) -> None:

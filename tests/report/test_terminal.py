@@ -16,8 +16,7 @@ from tests.findings._planted import PlantedRecord, falling, flat, over_depth, re
 from tests.report._pages import PAGES
 from trimtab import findings
 from trimtab._language import speaking
-from trimtab.findings import Cause, Finding, Verdict, judge
-from trimtab.findings._history import History
+from trimtab.findings import Cause, Finding, Track, Verdict, judge
 from trimtab.report._remedies import in_words
 from trimtab.report.terminal import event_line, page
 
@@ -237,8 +236,8 @@ def test_each_remedy_that_a_finding_names_is_said_in_words_too():
     ],
 )
 def test_a_remedy_is_said_in_the_words_of_the_framework(kind, clip):
-    planted = record(series(falling(100), info={"class": kind}))
-    said = in_words("clip=global:1.0", History(planted).lead)
+    planted = series(falling(100), info={"class": kind})
+    said = in_words("clip=global:1.0", Track(planted))
     assert said == f"limit the gradient's norm to 1.0 ({clip})"
 
 

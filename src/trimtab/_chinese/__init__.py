@@ -6,6 +6,7 @@ Names of troubles and causes, tensors and remedies stay as they are.
 from __future__ import annotations
 
 from ._causes import CAUSES
+from ._crashes import CRASHES
 from ._findings import FINDINGS
 from ._names import MEASURES as MEASURES
 from ._names import NAMES as NAMES
@@ -13,4 +14,4 @@ from ._names import UNSEEN as UNSEEN
 from ._page import PAGE
 from ._replay import REPLAY
 
-CHINESE: dict[str, str] = {**PAGE, **FINDINGS, **CAUSES, **REPLAY}
+CHINESE: dict[str, str] = {**PAGE, **FINDINGS, **CAUSES, **CRASHES, **REPLAY}

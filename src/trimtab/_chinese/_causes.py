@@ -47,6 +47,12 @@ CAUSES: dict[str, str] = {
     "the first step, taken at the full learning rate, changed the weights by {first}; later ones by {later}": (
         "第一步就用了完整的学习率，使权重改变了 {first}；后来的步为 {later}"
     ),
+    "the {steps} steps moved the weights by {travel} of their size in all": (
+        "{steps} 步总共只让权重移动了其大小的 {travel}"
+    ),
+    "{share} of the units before {module} died ({before} at the first step) under steps of up to {size}": (
+        "{module} 之前有 {share} 的神经元在训练中死亡（第一步为 {before}），其间单步最大为 {size}"
+    ),
     "the loss was still falling at the end, by {share} in the second half of the run": (
         "结束时损失仍在下降：后半程下降了 {share}"
     ),
@@ -83,6 +89,20 @@ CAUSES: dict[str, str] = {
         "每层 {pace}，共 {layers} 层，其中没有归一化"
     ),
     "{pace} per layer over {layers} layers": "每层 {pace}，共 {layers} 层",
+    "{growth}; the gradients are not clipped": "{growth}；梯度没有裁剪",
+    "{module} is called {calls} times, and on the way back each call multiplies the gradient by {pace}": (
+        "{module} 被调用 {calls} 次，反向传播时每次调用使梯度变为 {pace}"
+    ),
+    "the recurrent weights {tensor} have a gain of {gain} at the first step, where 1 keeps the scale over time": (
+        "第一步时循环权重 {tensor} 的增益为 {gain}，增益为 1 才能使尺度不随时间变化"
+    ),
+    "the gradients of {tensors} are not averaged over the ranks, others are": (
+        "{tensors} 的梯度没有在各 rank 之间求平均，其他张量的则有"
+    ),
+    "at step {step} the gradient has a norm of {here} on rank {first} and of {there} on rank {second}: it was not "
+    "averaged over the ranks": (
+        "第 {step} 步的梯度范数在 rank {first} 上为 {here}，在 rank {second} 上为 {there}：没有在各 rank 之间求平均"
+    ),
     "{name} is recurrent, and its gradients are not clipped": "{name} 是循环层，且梯度没有裁剪",
     "{name} is recurrent, its gradients are not clipped, and at step {step} they were {times} times as long as "
     "before": ("{name} 是循环层，梯度没有裁剪，第 {step} 步的梯度是此前的 {times} 倍"),
@@ -180,7 +200,13 @@ CAUSES: dict[str, str] = {
         "无论输入如何，输出都恰好是 1：对单个输出做了 softmax"
     ),
     "{loss} wants logarithms of probabilities, which are never above 0, and was given outputs up to {high}: "
-    "log_softmax is missing": "{loss} 要求对数概率，它不会大于 0，而输出最大为 {high}：缺少 log_softmax",
+    "log_softmax is missing (in Keras: softmax, or from_logits=True)": (
+        "{loss} 要求对数概率，它不会大于 0，而输出最大为 {high}："
+        "缺少 log_softmax（在 Keras 中：softmax，或 from_logits=True）"
+    ),
+    "binary cross-entropy wants probabilities, and was given outputs from {low} to {high}: the sigmoid is missing": (
+        "二元交叉熵要求概率，而输出在 {low} 到 {high} 之间：缺少 sigmoid"
+    ),
     "the outputs given to bce_with_logits have passed {activation} (they lie between {low} and {high}); it applies "
     "sigmoid itself and wants the scores before it": (
         "交给 bce_with_logits 的输出已经过 {activation}（位于 {low} 与 {high} 之间）；它自身会做 sigmoid，"

@@ -114,6 +114,12 @@ FINDINGS: dict[str, str] = {
     ),
     "loss {last} at the end against chance {chance} (the best constant answer; the loss is taken for a sum over "
     "{rows})": "结束时损失为 {last}，随机水平（最佳常数输出）为 {chance}；损失视为 {rows}之和",
+    "at step {step} the gradient becomes {times} larger on its way back through {calls} calls of {module}": (
+        "第 {step} 步，梯度在反向经过 {module} 的 {calls} 次调用后变大了 {times}"
+    ),
+    "loss {last} at the end against {first} at the start (a loss that may be negative is not held against chance)": (
+        "结束时损失为 {last}，开始时为 {first}（可能为负的损失不与随机水平比较）"
+    ),
     "loss {last} at the end against {first} at the start (chance is not known for this loss)": (
         "结束时损失为 {last}，开始时为 {first}（此损失的随机水平未知）"
     ),

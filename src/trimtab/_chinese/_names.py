@@ -16,6 +16,7 @@ NAMES: dict[str, str] = {
     "overfitting": "训练损失继续下降，验证损失却在上升。",
     "idle-parameter": "有参数从不更新。",
     "rank-divergence": "各 rank 的权重、学习率或步数不一致。",
+    "ignored-setting": "脚本中的某项设置被接受，却不起作用。",
     "crash": "脚本因异常、信号或非 0 退出状态而结束。",
     "learning-rate-too-high": "学习率过高：每一步都走过了头。",
     "learning-rate-too-low": "学习率过低：整个训练中权重几乎没有移动。",
@@ -51,20 +52,37 @@ NAMES: dict[str, str] = {
     "uninformative-data": "数据没有信息：输入与目标之间没有模型可用的关系。",
     "frozen-parameters": "参数被冻结，或不在任何优化器中。",
     "detached-graph": "计算图被切断：损失不依赖于被优化的参数。",
+    "unsynchronised-ranks": "各 rank 未同步：梯度没有求平均，或学习率各不相同。",
     "out-of-memory": "内存不足。",
+    "old-spelling": "旧写法：脚本是为这个库的另一个版本写的。",
+    "other-framework": "别的框架的写法：例如对 TensorFlow 的损失调用 `loss.backward()`。",
+    "shape-mismatch": "形状不匹配：输入与层、输出与目标，或两者的行数。",
+    "type-mismatch": "数值格式或类型不匹配。",
+    "device-mismatch": "张量位于不同的设备上，或所要的设备不存在。",
+    "index-out-of-range": "索引超出了表的范围，例如词的编号超出了嵌入表。",
+    "traced-value": "正在编译的函数（jax.jit、tf.function）要用到运行时才知道的值。",
+    "spent-graph": "反向传播所需的值已不存在：已被释放，或被就地覆盖。",
     "missing-package": "缺少软件包：脚本导入了未安装的包。",
 }
 
 #: What could not be seen, by the name that the record has for it.
 UNSEEN: dict[str, str] = {
     "no step": (
-        "反向传播运行过，但没有看到 torch.optim 优化器的更新：可能漏了 optimizer.step()，"
-        "或整步由 torch.compile 编译，或是手写的"
+        "反向传播运行过，但没有看到优化器的更新：可能漏了 optimizer.step()，或整步由 torch.compile 编译，或是手写的"
     ),
     "module outputs": ("模块输出：使用了 torch.compile，不测量模块的输出及其梯度（钩子会引起重新编译）；其余照常测量"),
     "optimizer in backward": (
         "反向传播中的优化器：优化器在反向传播途中就更新，没有一个时刻能看到全部梯度，因此每个优化器单独记录"
     ),
+    "outputs of layers": "层的输出：没有测量（脚本用自己的循环训练，或这种批次无法查看）；其余照常测量",
+    "layers of Keras 2": "Keras 2（tf_keras）中层的输出和损失函数得到的值没有测量；梯度、权重、更新和损失照常测量",
+    "layers in JAX": "JAX 中层的输出：JAX 本身没有模块，因此不测量层的输出及其梯度；其余照常测量",
+    "losses of single examples": "单个样本的损失：损失函数对单个样本（jax.vmap）或在循环中调用，看不到它的输出和目标",
+    "what the loss is made of": "损失的组成：求导处没有调用 optax 的损失函数，因此不知道输出、目标和随机水平",
+    "rows of a batch": "批次的一部分行：模型较大，只用了批次中的一部分行来测量各层",
+    "steps within one call": "一次调用中的部分步：XLA 编译的函数在一次调用中走的步数超过了能保存的数目",
+    "distributed steps": "分布式的步：tf.distribute 在多个副本上训练，没有记录",
+    "TensorFlow 1": "TensorFlow 1 会话中的步没有记录",
     "the whole of sharded tensors": "分片张量的整体：参数分布在多个进程上，范数只是本进程所持部分的范数",
 }
 

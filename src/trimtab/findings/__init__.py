@@ -13,6 +13,7 @@ from . import (
     _diverging_loss,
     _exploding_gradient,
     _idle_parameter,
+    _ignored_setting,
     _loss_spike,
     _non_finite,
     _oscillating_loss,
@@ -24,6 +25,7 @@ from . import (
     _vanishing_gradient,
 )
 from ._crash import crash_line as crash_line
+from ._crash import crash_words as crash_words
 from ._finding import OUTCOMES as OUTCOMES
 from ._finding import SEVERITIES as SEVERITIES
 from ._finding import Cause as Cause
@@ -62,6 +64,7 @@ TROUBLES: tuple[Trouble, ...] = (
     _stalled_loss.TROUBLE,
     _slow_loss.TROUBLE,
     _overfitting.TROUBLE,
+    _ignored_setting.TROUBLE,
     _crash.TROUBLE,
 )
 

@@ -33,6 +33,7 @@ CAUSES = (
     "too-much-weight-decay",
     "inputs-unscaled",
     "targets-unscaled",
+    "initial-weights-too-large",
     "over-smoothing",
     "learning-rate-too-high",
     "saturating-activation",

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from .._language import t
 from ._finding import Finding
 from ._history import Event, History, Track
+from ._telling import shortened, telling
 from ._trouble import Trouble
 from .causes import Case, explain
 from .causes._cause import Nothing
 from .causes._process import MUCH_MEMORY, memory_share, package_clue
+from .causes.errors import known_error
 
+MAX_MESSAGE = 200
+MAX_SOURCE = 100
 INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 INTERRUPT_STATUSES = frozenset(128 + s for s in INTERRUPTS) | frozenset(-s for s in INTERRUPTS)
 
@@ -37,10 +41,22 @@ def interrupted(history: History) -> str:
 
 
 def crash_line(data: Mapping[str, Any]) -> str:
-    """One line on an exception's event: "crashed: ModuleNotFoundError: ... (train.py:3); pip install einops"."""
+    """One line on an exception's event: "crashed: ModuleNotFoundError: ... (train.py:3); pip install einops"; empty
+    where nothing is known but the exception itself."""
+    known = known_error(data)
+    clue = known.clue if known else package_clue(data)
+    if clue is None:
+        return ""
     event = Event(0, -1, -1, 0.0, "exception", data)
-    clue = package_clue(data)
-    return "; ".join((t("crashed: {error}", error=_exception_text(event)[0]), *(clue.remedies if clue else ())))
+    return crash_words(_exception_text(event)[0], clue.why, clue.remedies)
+
+
+def crash_words(says: str, why: str, remedies: Iterable[str]) -> str:
+    """What is known of a crash, in one line."""
+    known = [t("crashed: {error}", error=says), why]
+    if tries := t(" or ").join(remedies):
+        known.append(t("try: {tries}", tries=tries))
+    return t("; ").join(filter(None, known))
 
 
 def crash(history: History) -> Iterator[Finding]:
@@ -79,11 +95,13 @@ def _exception(history: History) -> Event | None:
 
 def _exception_text(event: Event) -> tuple[str, dict[str, Any]]:
     data = event.data
-    name, message = str(data.get("type", "an exception")), " ".join(str(data.get("message", "")).split())
-    place = f" ({data['file']}:{data['line']})" if data.get("file") else ""
-    text = f"{name}: {message[:300]}" if message else name
-    keep = ("type", "message", "file", "line", "function")
-    return f"{text}{place}", {key: data[key] for key in keep if key in data}
+    name, message = str(data.get("type", "an exception")), " ".join(telling(str(data.get("message", ""))).split())
+    place = f"{data['file']}:{data['line']}" if data.get("file") else ""
+    source = " ".join(str(data.get("source") or "").split())
+    where = f" ({place}: {shortened(source, MAX_SOURCE)})" if place and source else f" ({place})" if place else ""
+    text = f"{name}: {shortened(message, MAX_MESSAGE)}" if message else name
+    keep = ("type", "message", "file", "line", "function", "source")
+    return f"{text}{where}", {key: data[key] for key in keep if key in data}
 
 
 def _status_text(status: int, meta: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -111,7 +129,10 @@ def _place(event: Event) -> dict[str, Any]:
 TROUBLE = Trouble(
     name="crash",
     summary="The script ended by an exception, by a signal, or with a status that is not 0.",
-    measures="The exception that nothing caught (type, message, file and line), else the exit status or the signal.",
+    measures=(
+        "The exception that nothing caught (type, message, and the last line of the script's own that led to it), else "
+        "the exit status or the signal."
+    ),
     hurts="What was not saved is lost. The record up to then is on disk.",
     is_not=(
         "Ctrl-C, SIGTERM and SIGHUP: the run was interrupted.",
@@ -119,8 +140,25 @@ TROUBLE = Trouble(
         "An exception that ended a child process only, while the script itself ended with status 0: a warning.",
     ),
     threshold="None: an uncaught exception, a signal or a status other than 0.",
-    causes=("missing-package", "out-of-memory", "labels-invalid", "invalid-operation", "detached-graph"),
-    remedies="The traceback says where. For a missing package, the line that installs it is given.",
+    causes=(
+        "missing-package",
+        "old-spelling",
+        "other-framework",
+        "shape-mismatch",
+        "type-mismatch",
+        "labels-invalid",
+        "index-out-of-range",
+        "device-mismatch",
+        "out-of-memory",
+        "invalid-operation",
+        "detached-graph",
+        "spent-graph",
+        "traced-value",
+    ),
+    remedies=(
+        "Where the error is a known one, the line as it should read is given, or the line that installs a missing "
+        "package. Else the traceback says where."
+    ),
     rule=crash,
     whole_run=True,
 )

@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 
 from .._language import t
-from ._history import Track
+from ._history import Columns, Track
+from ._samples import sampled_steps
 from ._text import number
 
 LARGE_UPDATE = 0.1  # |update| / |weight|; healthy 9e-4 to 5e-3 (docs/science.md, 8)
 HEALTHY_UPDATE = 1e-3
 USELESS_TRAVEL = 0.02  # median(|update| / |weight|) x steps (the same rule)
+LITTLE_TRAVEL = 0.15  # the same of the matrix that moves most; trainings that went well 0.3 at least (calibration half)
 HEAVY_MOMENTUM = 0.95  # from here on the momentum is worth a word: it makes a step 1 / (1 - momentum) times as long
 
 
@@ -44,6 +46,32 @@ def update_ratios(track: Track, limit: int = 12, *, until: int | None = None) ->
 def first_update_ratio(track: Track) -> float:
     sampled = np.asarray(track.series.sampled_steps)
     return update_ratio(track, int(sampled[0])) if len(sampled) else math.nan
+
+
+def travel_of(track: Track) -> float:
+    """The median |update| / |weight| times the steps of the tensor that moves most, of those with two axes or more.
+
+    Of the tensor that moves most, since a new head on a trained body may be all that has to move. NaN: not measured.
+    """
+    ratios: dict[str, list[float]] = {}
+    for step in sampled_steps(track):
+        for name, ratio in _ratios(track.series.tensors(step)).items():
+            ratios.setdefault(name, []).append(ratio)
+    matrices = {str(tensor.get("name")) for tensor in track.series.info.get("tensors", ()) if _is_matrix(tensor)}
+    medians = [float(np.median(found)) for name, found in ratios.items() if not matrices or name in matrices]
+    return max(medians) * len(track) if medians else math.nan
+
+
+def _is_matrix(tensor: object) -> bool:
+    return isinstance(tensor, dict) and len(tensor.get("shape", ())) > 1
+
+
+def _ratios(rows: Columns) -> dict[str, float]:
+    if "update_norm" not in rows or not len(rows["update_norm"]):
+        return {}
+    update, weight = (np.asarray(rows[name], dtype=np.float64) for name in ("update_norm", "weight_norm"))
+    known = np.isfinite(update) & (weight > 0)
+    return dict(zip(map(str, rows["tensor"][known]), (update[known] / weight[known]).tolist(), strict=True))
 
 
 def optimizer_name(track: Track) -> str:
@@ -106,6 +134,18 @@ def clip_remedy(track: Track) -> tuple[str, ...]:
 def tensors(track: Track) -> list[Mapping[str, Any]]:
     found = track.series.info.get("tensors", ())
     return [entry for entry in found if isinstance(entry, Mapping) and "name" in entry and "shape" in entry]
+
+
+def weight_of(track: Track, module: str) -> Mapping[str, Any] | None:
+    """What is known of the weight matrix of a module: under the name that one framework or another gives it."""
+    names = (f"{module}.weight", f"{module}/kernel")
+    return next((entry for entry in tensors(track) if entry["name"] in names), None)
+
+
+def fan_in(tensor: Mapping[str, Any]) -> int:
+    """Inputs of each of a weight's outputs: as recorded, else the entries of all axes but the first."""
+    known = tensor.get("fan_in")
+    return known if isinstance(known, int) else math.prod(int(n) for n in tensor["shape"][1:])
 
 
 def _first_group(track: Track) -> Mapping[str, Any]:

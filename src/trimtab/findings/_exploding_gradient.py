@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from ._finding import Finding
 from ._history import Floats, History, Track
 from ._levels import MAD_TO_STD
 from ._lost import left
+from ._over_time import FEW_CALLS, Recurrence, over_time
 from ._signal import LIMIT, Direction, Signal, signal
 from ._text import fold, number
 from ._trouble import Trouble
@@ -29,6 +31,7 @@ AT_START = (
     "initial-weights-too-large",
     "constant-initial-weights",
     "depth-without-normalisation",
+    "unclipped-recurrence",
 )
 IN_TRAINING = (
     "wrong-sign",
@@ -51,49 +54,85 @@ def exploding_gradient(history: History) -> Iterator[Finding]:
         if found and (worst := found.worst) and worst[1].log10_ratio > 0:
             yield _at_start(history, track, found, *worst)
             continue
+        again = over_time(track, live=history.live)
+        if again is not None and again.grows:
+            yield _over_time(history, track, again)
+            continue
         row = _jump(history, track)
         if row is not None:
             yield _in_training(history, track, row)
 
 
 def _at_start(history: History, track: Track, found: Signal, name: str, direction: Direction) -> Finding:
-    loss = track.finite_loss
-    high = len(loss) > 0 and np.isfinite(track.chance) and loss[0] > HIGH_START * track.chance
-    case = Case("exploding-gradient", history, track, found.step, track.last_step)
-    causes, remedies = explain(case, AT_START)
-    severity = severity_of(history, recovered="warning" if high else "note")
-    return Finding(
-        "exploding-gradient",
-        severity,
-        found.step,
-        track.last_step,
-        _says_at_start(track, found, name, direction) + (got_over() if severity == "note" else ""),
+    return _from_the_first_step(
+        history,
+        track,
+        _says_at_start(found, name, direction),
         signal_places(history, track, found, name),
         signal_readings(found, direction, name),
-        causes,
-        () if severity == "note" else (*remedies, *clip_remedy(track)),
     )
 
 
-def _says_at_start(track: Track, found: Signal, name: str, direction: Direction) -> str:
+def _over_time(history: History, track: Track, again: Recurrence) -> Finding:
+    says = t(
+        "at step {step} the gradient becomes {times} larger on its way back through {calls} calls of {module}",
+        step=again.step,
+        times=fold(again.direction.log10_ratio),
+        calls=again.calls,
+        module=again.module,
+    )
+    return _from_the_first_step(
+        history,
+        track,
+        says,
+        (history.place(track, module=again.module),),
+        {
+            "calls": again.calls,
+            "direction": "over time",
+            "log10_backward_ratio": again.direction.log10_ratio,
+            "threshold": again.limit,
+            "by_call": list(again.direction.by_depth),
+        },
+    )
+
+
+def _from_the_first_step(
+    history: History, track: Track, says: str, where: Sequence[Mapping[str, Any]], evidence: Mapping[str, Any]
+) -> Finding:
+    loss, step = track.finite_loss, int(track.series.sampled_steps[0])
+    high = len(loss) > 0 and np.isfinite(track.chance) and loss[0] > HIGH_START * track.chance
+    causes, remedies = explain(Case("exploding-gradient", history, track, step, track.last_step), AT_START)
+    severity = severity_of(history, recovered="warning" if high else "note")
+    if len(loss):
+        says = t("{says}, and the loss starts at {loss}", says=says, loss=number(float(loss[0])))
+    return Finding(
+        "exploding-gradient",
+        severity,
+        step,
+        track.last_step,
+        says + (got_over() if severity == "note" else ""),
+        tuple(where),
+        evidence,
+        causes,
+        () if severity == "note" else tuple(dict.fromkeys((*remedies, *clip_remedy(track)))),
+    )
+
+
+def _says_at_start(found: Signal, name: str, direction: Direction) -> str:
     step, times, path = found.step, fold(direction.log10_ratio), found.path
     if name == "backward":
-        says = t(
+        return t(
             "at step {step} the gradient becomes {times} larger on its way back through {path}",
             step=step,
             times=times,
             path=path,
         )
-    else:
-        says = t(
-            "at step {step} the signal becomes {times} larger on its way through {path}",
-            step=step,
-            times=times,
-            path=path,
-        )
-    if not len(track.finite_loss):
-        return says
-    return t("{says}, and the loss starts at {loss}", says=says, loss=number(float(track.finite_loss[0])))
+    return t(
+        "at step {step} the signal becomes {times} larger on its way through {path}",
+        step=step,
+        times=times,
+        path=path,
+    )
 
 
 def _jump(history: History, track: Track) -> int | None:
@@ -173,12 +212,16 @@ TROUBLE = Trouble(
     name="exploding-gradient",
     summary="The signal grows by decades over depth, or the gradient norm by decades within a few steps.",
     measures="At the first step what vanishing-gradient measures, with the other sign; never the weight gradients "
-    "layer by layer, which may be flat over depth while the signal grows by decades. During training the 2-norm of "
+    "layer by layer, which may be flat over depth while the signal grows by decades. In a layer that is called again "
+    f"and again ({FEW_CALLS} times or more), the gradient of its outputs over the calls, in the same way: growth over "
+    "time. During training the 2-norm of "
     f"all gradients before any clip, on a log scale, against the median and the spread (MAD) of up to {WINDOW} steps "
     f"before; only in the {LOOK_BACK} steps before the loss was lost, or went far beyond its start for long.",
     hurts="One step along a gradient that is a hundred times too long undoes what the steps before have learned, "
     "and the next gradient is longer still, until a number overflows.",
     is_not=(
+        "A gradient that shrinks over time, as that of most recurrent nets does: it is not judged.",
+        "What happens inside of a fused LSTM, GRU or RNN: only the size of its recurrent weights is seen.",
         "A long gradient as such: nets differ by orders of magnitude, and no fixed norm separates them.",
         "A jump that the training survives: that is a loss-spike.",
         f"A start that the training got over: a warning where the first loss was beyond {HIGH_START:g} times chance, "
@@ -188,7 +231,7 @@ TROUBLE = Trouble(
     f"robust z of {JUMP_Z:g} (measured: healthy at most 3.9 in 1,500 steps, a batch scaled by 30 at 12.5) and "
     f"{JUMP_DECADES:g} decades; {EARLY_DECADES:g} decades within the first ten steps. Set by hand; how often it is "
     "right is measured by studies/calibration.",
-    causes=(*AT_START, *IN_TRAINING),
+    causes=tuple(dict.fromkeys((*AT_START, *IN_TRAINING))),
     remedies="At the first step: init=he, norm=layer, residual branches scaled by 1/sqrt(depth). During training: "
     "clip=global:1.0 or lr*0.1.",
     rule=exploding_gradient,

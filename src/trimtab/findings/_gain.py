@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .._language import t
-from ._evidence import tensors
+from ._evidence import fan_in, tensors
 from ._history import Columns, Track
 from ._text import number
 
@@ -165,16 +166,16 @@ def weight_gain(track: Track, step: int) -> float:
     """Median over weight matrices of std(W) * sqrt(fan in), unitless. NaN where weights or shapes are not recorded."""
     rows = track.series.tensors(step)
     norms = dict(zip(rows.get("tensor", ()), rows.get("weight_norm", ()), strict=False)) if rows else {}
-    gains = [_gain(float(norms[t["name"]]), t["shape"]) for t in tensors(track) if t["name"] in norms]
+    gains = [_gain(float(norms[t["name"]]), t) for t in tensors(track) if t["name"] in norms]
     known = [gain for gain in gains if math.isfinite(gain)]
     return float(np.median(known)) if known else math.nan
 
 
-def _gain(norm: float, shape: list[int]) -> float:
-    if len(shape) < 2:
+def _gain(norm: float, tensor: Mapping[str, Any]) -> float:
+    entries = math.prod(int(n) for n in tensor["shape"])
+    if len(tensor["shape"]) < 2 or not entries:
         return math.nan
-    entries, fan_in = math.prod(shape), math.prod(shape[1:])
-    return norm / math.sqrt(entries) * math.sqrt(fan_in) if entries else math.nan
+    return norm / math.sqrt(entries) * math.sqrt(fan_in(tensor))
 
 
 def _function(modules: Columns, earlier: int, later: int) -> str | None:

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from .._language import t
+from ._carried import CARRIED, ERRORS, medians_of_three, nothing_carries, perhaps_nothing_carries
 from ._finding import SEVERITIES, Finding
 from ._history import Array, Floats, History, Track
 from ._levels import noise, trend
-from ._progress import progress
+from ._progress import chance_error, progress
 from ._reported import reported
 from ._text import number
 from ._trouble import Trouble
@@ -27,9 +28,7 @@ RISES = 1.6  # Mann-Kendall z since the least (one-sided p of 0.05); on few eval
 FALLS = 0.9  # of the training loss at the time of the least validation loss is left at most
 GAP = 0.5  # of the validation loss
 MUCH = 0.2  # of the first validation loss is still there: below, a gap is not worth naming
-LEARNED = 0.02  # better than chance in training
 CARRIES_LITTLE = 0.25  # of training's gain over chance is all that validation has at the end
-CARRIED = 0.02  # better than chance in validation, and a quarter of training's gain: under that, nothing is
 CAUSES = (
     "too-much-dropout",
     "too-much-weight-decay",
@@ -114,7 +113,7 @@ def rise_of(values: Floats, start: float = -np.inf) -> Rise | None:
     """
     if len(values) < ENOUGH:
         return None
-    smooth = _medians_of_three(values)
+    smooth = medians_of_three(values)
     best = int(np.argmin(smooth))
     since = values[best + 1 :]
     low, high = float(smooth[best]), float(np.median(values[-3:]))
@@ -183,17 +182,16 @@ def _training(track: Track, step: int) -> tuple[float, float]:
 
 def _nothing_carries_over(history: History, track: Track, evaluations: Evaluations) -> Finding | None:
     """The training loss came down from chance, and validation never did."""
-    state = progress(history)
-    smooth = _medians_of_three(evaluations.values)
-    if not state.by_chance or track.summed_rows > 1 or len(evaluations.values) < ENOUGH:
+    state, values = progress(history), evaluations.values
+    if track.summed_rows > 1 or len(values) < ENOUGH:
         return None
-    best = float(smooth.min())
-    gained, carried = state.gain, (state.reference - best) / state.reference
-    if state.state not in ("learned", "falling", "weak") or gained < LEARNED or carried > min(CARRIED, gained / 4):
+    certain = nothing_carries(state, values)
+    if not certain and not perhaps_nothing_carries(track, state, values):
         return None
+    best = float(medians_of_three(values).min())
     return reported(
         Case("overfitting", history, track, int(evaluations.steps[0]), track.last_step),
-        "serious",
+        "serious" if certain else "warning",
         t(
             "{name} was never better than chance ({best} at its best, chance is {chance}), while the training loss "
             "came down to {after}: what is learned holds for the training data alone",
@@ -214,12 +212,6 @@ def _nothing_carries_over(history: History, track: Track, evaluations: Evaluatio
     )
 
 
-def _medians_of_three(values: Floats) -> Floats:
-    if len(values) < 3:
-        return values
-    return np.asarray(np.median(np.lib.stride_tricks.sliding_window_view(values, 3), axis=1))
-
-
 def _gap(history: History, track: Track, evaluations: Evaluations) -> Finding | None:
     """Validation stays far above training without rising: a note, unless next to nothing of what was gained holds."""
     values = evaluations.values
@@ -230,7 +222,8 @@ def _gap(history: History, track: Track, evaluations: Evaluations) -> Finding | 
     after = float(np.median(track.finite_loss[-max(3, len(track.finite_loss) // 10) :]))
     if not (after > 0 and end - after > GAP * end and end > MUCH * start):
         return None
-    little = reference - end < CARRIES_LITTLE * (reference - after) and progress(history).by_chance
+    least = reference * (1 - ERRORS * chance_error(track))
+    little = least - end < CARRIES_LITTLE * (least - after) and progress(history).by_chance
     return reported(
         Case("overfitting", history, track, int(evaluations.steps[0]), track.last_step),
         "warning" if little else "note",
@@ -269,7 +262,9 @@ TROUBLE = Trouble(
     threshold=f"The minimum at least {AGO} evaluations and a sixth of them all ago; a rise of {CLEAR:g} standard "
     f"deviations of the change from one evaluation to the next. A warning from {SMALL:.0%} of the gain on, serious "
     f"from {HALF:.0%} on; serious too where validation was never more than {CARRIED:.0%} better than chance, and by "
-    "less than a quarter of what training gained. Set by hand; how often it is right is measured by "
+    "less than a quarter of what training gained. Where chance is known from few targets only, that is a warning, and "
+    f"counts if it holds against {ERRORS:g} standard errors less than chance and validation never came down from its "
+    "first value. Set by hand; how often it is right is measured by "
     "studies/calibration.",
     causes=CAUSES,
     remedies="Keep the weights of the minimum (early stopping); dropout=0.1, weight_decay=0.01, more data, a smaller "

@@ -10,9 +10,9 @@ from ._history import RecordLike, SeriesLike, Track
 def parts(record: RecordLike) -> list[tuple[Track, ...]]:
     """The tracks of a run, grouped into parts, in order of time.
 
-    Ranks of one job belong together. Within a job, optimizers whose spans of time overlap (a GAN,
-    an actor and its critic, Muon beside AdamW) are one part; those that follow each other (a
-    cross-validation, a search) are one part each.
+    The same optimizer on each rank of a job belongs together. Within a job, optimizers whose spans of time overlap (a
+    GAN, an actor and its critic, Muon beside AdamW) are one part; those that follow each other (a cross-validation, a
+    search) are one part each.
     """
     found: list[tuple[Track, ...]] = []
     for job in _jobs(record):
@@ -36,15 +36,26 @@ def _job_of(series: SeriesLike, processes: Sequence[object]) -> object:
 
 
 def _by_overlap(tracks: list[Track]) -> list[tuple[Track, ...]]:
+    """The lowest rank's tracks say what is a part; the same optimizer of another rank belongs to it, whenever it ran:
+    ranks that do not wait for each other need not overlap."""
+    lowest = min(track.process for track in tracks)
     groups: list[list[Track]] = []
     end = float("-inf")
-    for track in sorted(tracks, key=lambda t: (float(t.time[0]), t.optimizer)):
+    for track in sorted(tracks, key=lambda t: (t.process != lowest, float(t.time[0]), t.optimizer)):
+        same = next((group for group in groups if _on_another_rank(group, track)), None)
+        if same is not None:
+            same.append(track)
+            continue
         if groups and (float(track.time[0]) < end or _just_begun(groups[-1], track)):
             groups[-1].append(track)
         else:
             groups.append([track])
         end = max(end, float(track.time[-1]))
     return [tuple(sorted(group, key=lambda t: (t.process, t.optimizer))) for group in groups]
+
+
+def _on_another_rank(group: list[Track], track: Track) -> bool:
+    return any(other.optimizer == track.optimizer and other.process != track.process for other in group)
 
 
 def _just_begun(group: list[Track], track: Track) -> bool:

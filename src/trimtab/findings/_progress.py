@@ -18,6 +18,7 @@ NO_GAIN = 0.05
 FEW_STEPS = 10  # fewer say nothing
 ENOUGH_STEPS = 50  # fewer cannot prove that a loss stands still
 PLATEAU_STEPS = 1000  # fewer cannot tell a stall from the plateau at chance that a falling loss often rests on
+VALUE_LOSSES = ("mse", "l1", "smooth_l1", "huber")  # chance is a variance, or the like of one
 FALLING = -2.6  # Mann-Kendall z, one-sided p < 0.005
 
 
@@ -73,6 +74,19 @@ def _progress(history: History) -> Progress:
     return _judge(track)
 
 
+def chance_error(track: Track) -> float:
+    """Standard error of chance, as a share of it, from the number of targets that were seen.
+
+    That of a variance, sqrt(2 / N) where the targets are normal. Of classes it is 0: near balance their entropy
+    hardly depends on the shares.
+    """
+    if track.loss_kind not in VALUE_LOSSES:
+        return 0.0
+    rows = np.asarray(track.series.losses.get("rows", ()), dtype=np.float64)
+    seen = float(rows[rows > 0].sum())
+    return float(np.sqrt(2.0 / seen)) if seen else 0.0
+
+
 def tail(values: Floats) -> Floats:
     """The end of a curve: its last fifth, at least 20 values, at most its second half."""
     size = min(max(20, len(values) // 5), max(1, len(values) // 2))
@@ -93,21 +107,22 @@ def _judge(track: Track) -> Progress:
     by_chance = bool(np.isfinite(track.chance) and track.chance > 0 and values.min() >= 0)
     reference = track.chance if by_chance else first.value
     gain = (reference - last.value) / abs(reference) if reference else float("nan")
-    state = _state(values, last, reference, by_chance, gain)
+    reference_error = chance_error(track) * abs(reference) if by_chance else _start_error(values)
+    state = _state(values, last, reference, by_chance, gain, reference_error)
     if state == "stuck" and by_chance and n < PLATEAU_STEPS and first.value - last.value >= CLEAR_GAIN * first.value:
         state = "plateau"
-    says = _sentence(state, n, first, last, reference, by_chance, track.summed_rows)
+    against = _against(track, first, last, reference, by_chance)
+    says = _sentence(state, n, first, last, reference, against)
     return Progress(state, says, n, first.value, last.value, reference, by_chance, gain)
 
 
-def _state(values: Floats, last: Level, reference: float, by_chance: bool, gain: float) -> str:
+def _state(values: Floats, last: Level, reference: float, by_chance: bool, gain: float, reference_error: float) -> str:
     n = len(values)
     if n < FEW_STEPS:
         return "short"
     if values.min() == values.max():
         return "constant"
-    start_error = float(np.std(tail(values))) / float(np.sqrt(len(head(values))))
-    error = last.error if by_chance else float(np.hypot(start_error, last.error))
+    error = float(np.hypot(reference_error, last.error))
     if _clearly_better(values, reference, last.value, error, by_chance):
         return "learned"
     if trend(values[-max(FEW_STEPS, n // 2) :]) < FALLING:
@@ -119,6 +134,11 @@ def _state(values: Floats, last: Level, reference: float, by_chance: bool, gain:
     if gain >= NO_GAIN:
         return "weak"
     return "stuck" if by_chance or not _may_have_fallen(values, last.value) else "noisy"
+
+
+def _start_error(values: Floats) -> float:
+    """Standard error of the loss at the start, from the noise of the end."""
+    return float(np.std(tail(values))) / float(np.sqrt(len(head(values))))
 
 
 def _may_have_fallen(values: Floats, last: float) -> bool:
@@ -138,7 +158,7 @@ def _clearly_better(values: Floats, reference: float, last: float, error: float,
     return drop > 3 * error and drop >= CLEAR_GAIN * reference
 
 
-def _sentence(state: str, n: int, first: Level, last: Level, reference: float, by_chance: bool, summed: int) -> str:
+def _sentence(state: str, n: int, first: Level, last: Level, reference: float, against: str) -> str:
     steps = plural(n, "step")
     if state == "constant":
         return t("the loss was {last} at every one of {steps}", last=number(last.value), steps=steps)
@@ -150,7 +170,6 @@ def _sentence(state: str, n: int, first: Level, last: Level, reference: float, b
             last=number(last.value),
             chance=number(reference),
         )
-    against = _against(first, last, reference, by_chance, summed)
     return {
         "short": lambda: t("{steps}, too few to judge; {against}", steps=steps, against=against),
         "falling": lambda: t("{against}; still falling when the run ended: too few steps to judge", against=against),
@@ -160,20 +179,28 @@ def _sentence(state: str, n: int, first: Level, last: Level, reference: float, b
     }.get(state, lambda: against)()
 
 
-def _against(first: Level, last: Level, reference: float, by_chance: bool, summed: int) -> str:
+def _against(track: Track, first: Level, last: Level, reference: float, by_chance: bool) -> str:
+    """What the end was held against, and by what right."""
+    if not by_chance and np.isfinite(track.chance) and track.finite_loss.min() < 0:
+        return t(
+            "loss {last} at the end against {first} at the start (a loss that may be negative is not held against "
+            "chance)",
+            last=number(last.value),
+            first=number(first.value),
+        )
     if not by_chance:
         return t(
             "loss {last} at the end against {first} at the start (chance is not known for this loss)",
             last=number(last.value),
             first=number(first.value),
         )
-    if summed > 1:
+    if track.summed_rows > 1:
         return t(
             "loss {last} at the end against chance {chance} (the best constant answer; the loss is taken for a sum "
             "over {rows})",
             last=number(last.value),
             chance=number(reference),
-            rows=plural(summed, "row"),
+            rows=plural(track.summed_rows, "row"),
         )
     return t(
         "loss {last} at the end against chance {chance} (the best constant answer)",

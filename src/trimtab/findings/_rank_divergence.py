@@ -20,7 +20,7 @@ from .causes import Case
 WEIGHTS = 1e-4  # relative; equal updates of equal weights are equal to the last digit
 RATES = 1e-6
 STEPS = 0.01  # of the longest rank
-CAUSES = ("bad-batch", "precision-overflow", "invalid-operation")
+CAUSES = ("unsynchronised-ranks", "bad-batch", "precision-overflow", "invalid-operation")
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ CAUSES = (
     "missing-zero-grad",
     "inputs-unscaled",
     "initial-weights-too-large",
+    "unclipped-recurrence",
     "learning-rate-too-high",
     "saturating-activation",
     "depth-without-normalisation",

@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from .._language import t
-from ._evidence import tensors
+from ._evidence import fan_in, weight_of
 from ._history import Columns, Floats, Track
 
 LIMIT = 2.0  # decades from the first layer to the last
@@ -85,7 +83,7 @@ def signal(track: Track, *, live: bool = False) -> Signal | None:
     if len(layers) < 2:
         return None
     names = tuple(str(rows["module"][i]) for i in layers)
-    width = _width(track, names)
+    width = mean_width(track, names)
     out = np.asarray(rows["out_rms"], dtype=np.float64)[layers]
     # A gradient spread over more entries is smaller in each: its 2-norm is what layers of any
     # size preserve; between layers of one size the ratio of norms is the ratio of rms.
@@ -94,22 +92,24 @@ def signal(track: Track, *, live: bool = False) -> Signal | None:
     return Signal(
         step,
         names,
-        _direction(out, width, live),
-        _direction(grad[::-1], width, live, backward=True),
+        direction_of(out, width, live),
+        direction_of(grad[::-1], width, live, backward=True),
         unseen,
-        _repeats(rows, _passes(track, step)),
+        _repeats(rows, passes(track, step)),
     )
 
 
-def _repeats(rows: Columns, passes: int) -> int:
+def _repeats(rows: Columns, of_passes: int) -> int:
     names = [str(name) for name, weighted in zip(rows["module"], rows["weighted"], strict=True) if weighted]
-    return max(1, max(Counter(names).values(), default=1) // passes)
+    return max(1, max(Counter(names).values(), default=1) // of_passes)
 
 
-def _passes(track: Track, step: int) -> int:
-    """Backward passes of a step: where gradients are accumulated every layer is called in each."""
+def passes(track: Track, step: int) -> int:
+    """Backward passes of a step: where gradients are accumulated, or a closure is evaluated again, every layer is
+    called in each."""
     row = np.flatnonzero(track.step == step)
-    return max(1, int(track.columns["backwards"][row[0]])) if len(row) else 1
+    counts = [int(track.columns[name][row[0]]) for name in ("backwards", "evaluations")] if len(row) else []
+    return max([1, *counts])
 
 
 def _layers(rows: Columns) -> list[int]:
@@ -147,15 +147,14 @@ def _unseen(rows: Columns) -> str:
     return t("what happens over time inside {kinds} is not seen", kinds=", ".join(recurrent)) if recurrent else ""
 
 
-def _width(track: Track, names: tuple[str, ...]) -> float:
+def mean_width(track: Track, names: tuple[str, ...]) -> float:
     """Harmonic mean of the layers' fan-in, from the shapes of their weights; inf where those are not recorded."""
-    shapes: Mapping[str, Any] = {entry["name"]: entry["shape"] for entry in tensors(track)}
-    fans = [math.prod(shapes[f"{name}.weight"][1:]) for name in names if f"{name}.weight" in shapes]
-    fans = [fan for fan in fans if fan > 0]
+    weights = [weight_of(track, name) for name in names]
+    fans = [fan for weight in weights if weight is not None and (fan := fan_in(weight)) > 0]
     return len(fans) / sum(1 / fan for fan in fans) if fans else math.inf
 
 
-def _direction(scale: Floats, width: float, live: bool, *, backward: bool = False) -> Direction | None:
+def direction_of(scale: Floats, width: float, live: bool, *, backward: bool = False) -> Direction | None:
     """`scale` in the order travelled: layers first to last going forward, last to first going back."""
     scale = scale[np.isfinite(scale)]
     if len(scale) < 2 or not scale.any():

@@ -8,20 +8,18 @@ from collections.abc import Iterator
 import numpy as np
 
 from .._language import t
-from ._evidence import USELESS_TRAVEL
+from ._evidence import LITTLE_TRAVEL, USELESS_TRAVEL, travel_of
 from ._finding import Cause, Finding
-from ._history import Columns, Floats, History, Track
+from ._history import Floats, History, Track
 from ._levels import trend
 from ._lost import lost
 from ._progress import ENOUGH_STEPS, FALLING, FEW_STEPS, NO_GAIN, Progress, progress
 from ._reported import reported
-from ._samples import sampled_steps
 from ._text import number
 from ._trouble import Trouble
 from .causes import EXACT, STRONG, Case, explain
 
 FAR = 0.5  # of the reference is still there at the end
-LITTLE_TRAVEL = 0.1  # median update ratio times steps, of the tensor that moved most
 FAST = 3.0  # times the run's length: a loss that would halve within that has not come to rest
 MOST = 0.9  # of chance is still there: the training had hardly begun
 CAUSES = (
@@ -36,6 +34,7 @@ CAUSES = (
     "inputs-unscaled",
     "targets-unscaled",
     "initial-weights-too-large",
+    "unclipped-recurrence",
     "saturating-activation",
     "missing-activation",
     "learning-rate-too-high",
@@ -71,10 +70,10 @@ def slow_loss(history: History) -> Iterator[Finding]:
     mistakes, remedies = explain(case, (), at_least=EXACT)
     halving = _halving(track, state)
     if halving:
-        travel = _travel(track)
         known = bool(explain(case, HOLDING_BACK, at_least=STRONG)[0])
-        known |= _ended_early(state, halving)
-        yield _finding(case, state, travel, halving, _severity(state, travel, known))
+        yield _finding(case, state, halving, cause_is_known=known or _ended_early(state, halving))
+    elif not mistakes and (halving := _halving_at_little_travel(track, state)):
+        yield _finding(case, state, halving, cause_is_known=False)
     elif mistakes:
         yield _held_back(case, state, mistakes, remedies)
     elif state.by_chance and state.steps >= ENOUGH_STEPS and state.last > (1 + NO_GAIN) * state.reference:
@@ -86,7 +85,17 @@ def _halving(track: Track, state: Progress) -> float:
     values = track.finite_loss
     if len(values) < 2 * FEW_STEPS or values.min() <= 0 or not state.last / state.reference > FAR:
         return 0.0
-    return _steps_to_halve(values)
+    return _steps_to_halve(values[len(values) // 2 :])
+
+
+def _halving_at_little_travel(track: Track, state: Progress) -> float:
+    """The same at the rate of the whole run, where the weights hardly moved: a run so short that its second half alone
+    does not show the fall for certain."""
+    values = track.finite_loss
+    if not state.by_chance or state.steps < ENOUGH_STEPS or values.min() <= 0 or not state.last > FAR * state.reference:
+        return 0.0
+    falls_on = trend(values[len(values) // 2 :]) < 0
+    return _steps_to_halve(values) if falls_on and travel_of(track) < LITTLE_TRAVEL else 0.0
 
 
 def _ended_early(state: Progress, halving: float) -> bool:
@@ -95,55 +104,31 @@ def _ended_early(state: Progress, halving: float) -> bool:
     return begun and state.steps >= ENOUGH_STEPS and halving <= FAST * state.steps
 
 
-def _steps_to_halve(values: Floats) -> float:
-    """Steps that halving the loss would take at the rate of the second half; 0 where it does not fall there."""
-    end = values[len(values) // 2 :]
-    if trend(end) > FALLING:
+def _steps_to_halve(stretch: Floats) -> float:
+    """Steps that halving the loss would take at the rate of a stretch of it; 0 where it does not fall there."""
+    if trend(stretch) > FALLING:
         return 0.0
-    logs = np.array([np.mean(block) for block in np.array_split(np.log(end), min(16, len(end)))])
+    logs = np.array([np.mean(block) for block in np.array_split(np.log(stretch), min(16, len(stretch)))])
     i, j = np.triu_indices(len(logs), 1)
     per_block = float(np.median((logs[j] - logs[i]) / (j - i)))  # Theil-Sen
-    return math.log(2) / -per_block * (len(end) / len(logs)) if per_block < 0 else 0.0
+    return math.log(2) / -per_block * (len(stretch) / len(logs)) if per_block < 0 else 0.0
 
 
-def _travel(track: Track) -> float:
-    """The median |update| / |weight| times the steps of the tensor that moves most, of those with two axes or more.
-
-    Of the tensor that moves most, since a new head on a trained body may be all that has to move. NaN: not measured.
-    """
-    ratios: dict[str, list[float]] = {}
-    for step in sampled_steps(track):
-        for name, ratio in _ratios(track.series.tensors(step)).items():
-            ratios.setdefault(name, []).append(ratio)
-    matrices = {str(tensor.get("name")) for tensor in track.series.info.get("tensors", ()) if _is_matrix(tensor)}
-    medians = [float(np.median(found)) for name, found in ratios.items() if not matrices or name in matrices]
-    return max(medians) * len(track) if medians else math.nan
-
-
-def _is_matrix(tensor: object) -> bool:
-    return isinstance(tensor, dict) and len(tensor.get("shape", ())) > 1
-
-
-def _ratios(rows: Columns) -> dict[str, float]:
-    if "update_norm" not in rows or not len(rows["update_norm"]):
-        return {}
-    update, weight = (np.asarray(rows[name], dtype=np.float64) for name in ("update_norm", "weight_norm"))
-    known = np.isfinite(update) & (weight > 0)
-    return dict(zip(map(str, rows["tensor"][known]), (update[known] / weight[known]).tolist(), strict=True))
-
-
-def _severity(state: Progress, travel: float, cause_is_known: bool) -> str:
-    """Above a note only where something is seen to hold the training back, or the weights hardly moved and chance is
-    known.
+def _severity(state: Progress, travel: float, *, cause_is_known: bool) -> str:
+    """Above a note only where something is seen to hold the training back, or where the loss began at chance and the
+    weights hardly moved.
 
     A loss that began where a trained model left it has no way to go, however little it travels.
     """
-    if not state.by_chance or not travel < LITTLE_TRAVEL or state.steps < ENOUGH_STEPS:
+    at_chance = state.by_chance and state.first > MOST * state.reference
+    if not at_chance or not travel < LITTLE_TRAVEL or state.steps < ENOUGH_STEPS:
         return "warning" if cause_is_known else "note"
     return "serious" if travel < USELESS_TRAVEL else "warning"
 
 
-def _finding(case: Case, state: Progress, travel: float, halving: float, severity: str) -> Finding:
+def _finding(case: Case, state: Progress, halving: float, *, cause_is_known: bool) -> Finding:
+    travel = travel_of(case.track)
+    severity = _severity(state, travel, cause_is_known=cause_is_known)
     moved = t("; the weights moved by {travel} of their size in all", travel=number(travel)) if travel < 1 else ""
     return reported(
         case,
@@ -221,14 +206,17 @@ TROUBLE = Trouble(
     is_not=(
         f"A loss under {FAR:.0%} of chance (where that is not known, of its start): most of the way is done.",
         "A loss that no longer falls: it has come to rest, however high.",
-        "Fine-tuning, where small steps are right: where chance is not known it is a note.",
+        "Fine-tuning, where small steps are right: where chance is not known, or the loss began far below it, it is a "
+        "note.",
     ),
     threshold=f"A loss that ends more than {NO_GAIN:.0%} above chance, though it falls. Else a loss above {FAR:.0%} of "
     f"chance that falls: a note, but a warning where it is above {MOST:.0%} and halving it would take at most {FAST:g} "
-    "times the steps of the run, where the record has strong evidence of what holds the training back, or with a "
-    f"travel under {LITTLE_TRAVEL:g}; serious under {USELESS_TRAVEL:g} (measured per step: useless runs 1.7e-6 to "
-    "3.2e-6, healthy ones 9e-4 to 5e-3). A proven mistake is a warning, serious where the loss did not come down. Set "
-    "by hand; how often it is right is measured by studies/calibration.",
+    "times the steps of the run, where the record has strong evidence of what holds the training back, or where it "
+    f"began at chance and the travel is under {LITTLE_TRAVEL:g} (of the trainings that went well none travelled less "
+    f"than 0.3); serious under {USELESS_TRAVEL:g} (measured per step: useless runs 1.7e-6 to 3.2e-6, healthy ones 9e-4 "
+    "to 5e-3). With so little travel the fall over the whole run counts, if it goes on. A proven mistake "
+    "is a warning, serious where the loss did not come down. Set by hand; how often it is right is measured by "
+    "studies/calibration.",
     causes=CAUSES,
     remedies="lr*10 where the steps are small; steps*4 where they are not; optimizer=adamw. A proven mistake first.",
     rule=slow_loss,

@@ -148,6 +148,7 @@ TROUBLE = Trouble(
         "inputs-unscaled",
         "targets-unscaled",
         "initial-weights-too-large",
+        "unclipped-recurrence",
         "over-smoothing",
         "initial-weights-too-small",
         "missing-activation",

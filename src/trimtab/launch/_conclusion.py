@@ -81,10 +81,12 @@ class Conclusion:
         if not self._facts.get("status"):
             self._book.note(str(verdict.reason) if verdict is not None and self._knows_why() else no_step())
         elif verdict is not None:
+            from trimtab.findings import crash_words
+
             crash = next((f for f in verdict.findings if f.kind == "crash"), None)
             if crash is not None and (self._options.out is not None or crash.causes):
-                known = [cause.why for cause in crash.causes[:1]]
-                self._book.note(t("; ").join((t("crashed: {says}", says=crash.says), *known, *crash.remedies)))
+                why = crash.causes[0].why if crash.causes else ""
+                self._book.note(crash_words(crash.says, why, crash.remedies))
 
     def _knows_why(self) -> bool:
         """The record tells why no step was seen."""
@@ -92,13 +94,13 @@ class Conclusion:
 
         return any(event.data.get("what") == "no step" for event in History(self._record(), ()).events_of("unseen"))
 
-    def _tell_missing_package(self) -> None:
-        """A script that failed before anything was recorded gets a line only if that says what to install."""
-        data = self._book.waiting_exception()
-        if data.get("type") == "ModuleNotFoundError":
+    def _tell_known_crash(self) -> None:
+        """A script that failed before anything was recorded gets a line only if that says more than the traceback."""
+        if data := self._book.waiting_exception():
             from trimtab.findings import crash_line
 
-            self._book.note(crash_line(data))
+            if line := crash_line(data):
+                self._book.note(line)
 
     def _record(self) -> Any:
         """The whole record from disk; what is in memory where there is no disk."""
@@ -132,7 +134,7 @@ class Conclusion:
         elif not status:
             book.note(no_step())
         else:
-            book.guarded(t("summing up"), self._tell_missing_package)
+            book.guarded(t("summing up"), self._tell_known_crash)
         if self._options.out is not None:
             book.guarded(t("writing the record"), self._write_bare)
         elif book.directory is not None:

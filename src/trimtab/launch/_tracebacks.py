@@ -6,12 +6,14 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from traceback import FrameSummary
     from types import TracebackType
     from typing import Any
 
 _OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
-_LIBRARY = os.path.dirname(os.path.abspath(os.__file__)) + os.sep
 _IMPORT_SYSTEM = "<frozen importlib._bootstrap"
+# Of a long message what is kept of its beginning and of its end: TensorFlow names the operation first, the error last.
+_HEAD, _TAIL = 1000, 3000
 
 
 def hide_own_frames(error: BaseException) -> None:
@@ -28,25 +30,40 @@ def hide_own_frames(error: BaseException) -> None:
 
 
 def describe_exception(error: BaseException) -> dict[str, Any]:
-    """Type, message, place and traceback, for the record. The place is the last line of the user's own."""
+    """Type, message, place and traceback, for the record.
+
+    The place is the last line of the user's own, with its source; `raised_in` ("linear.py:forward") says which function
+    of which file raised.
+    """
     from traceback import extract_tb, format_exception
 
-    frames = extract_tb(error.__traceback__)
-    last = next((frame for frame in reversed(frames) if _is_users(frame.filename)), frames[-1] if frames else None)
+    from .._places import users_place
+
+    frames, message = extract_tb(error.__traceback__), str(error)
     return {
         "type": type(error).__qualname__,
-        "message": str(error)[:2000],
-        "file": last.filename if last else "",
-        "line": last.lineno if last else None,
-        "function": last.name if last else "",
+        "message": _shortened(message),
+        **users_place([*frames, *_traced(message)]),
+        "raised_in": f"{os.path.basename(frames[-1].filename)}:{frames[-1].name}" if frames else "",
         "traceback": "".join(format_exception(type(error), error, error.__traceback__))[-20000:],
     }
 
 
-def _is_users(file: str) -> bool:
-    """Neither Python's own file nor one of an installed package."""
-    packages = any(f"{os.sep}{name}{os.sep}" in file for name in ("site-packages", "dist-packages"))
-    return not (packages or file.startswith(("<frozen ", _LIBRARY)))
+def _traced(message: str) -> list[FrameSummary]:
+    """The lines of a function that TensorFlow was tracing: its traceback holds generated code, its message the true."""
+    if not message.startswith("in user code:"):
+        return []
+    import re
+    from traceback import FrameSummary
+
+    found = re.findall(r'(?m)^    File "(.+)", line (\d+), in (\S+)', message)
+    return [FrameSummary(file, int(line), name, lookup_line=False) for file, line, name in found]
+
+
+def _shortened(message: str) -> str:
+    if len(message) <= _HEAD + _TAIL:
+        return message
+    return f"{message[:_HEAD]}\n...\n{message[-_TAIL:]}"
 
 
 def _without_own(first: TracebackType | None) -> TracebackType | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -74,6 +76,20 @@ def test_layers_without_an_activation_between_them(names, strength):
     assert (found.strength if found else None) == strength
 
 
+@pytest.mark.parametrize(
+    ("widths", "strength"),
+    [((64, 16, 64), WEAK), ((64, 32, 8, 32, 64), WEAK), ((64, 128, 64, 10), EXACT), ((64, 64, 64, 64), EXACT)],
+    ids=["autoencoder", "deep autoencoder", "classifier", "square"],
+)
+def test_a_linear_net_that_narrows_may_be_meant(widths, strength):
+    names = (None, *["none"] * (len(widths) - 2))
+    pairs = enumerate(pairwise(widths))
+    tensors = [{"name": f"layers.{i}.weight", "shape": [b, a], "dtype": "float32"} for i, (a, b) in pairs]
+    found = clue("missing-activation", run(**after(*names), info={"tensors": tensors}))
+    assert found is not None
+    assert found.strength == (STRONG if strength == EXACT and len(names) < 3 else strength)
+
+
 def test_a_recurrent_net_has_its_activations_inside():
     rows = chain(["LSTM", "Linear"], rows={"in_after": [None, "none"]})
     assert clue("missing-activation", run(modules_at=always(rows))) is None
@@ -90,7 +106,10 @@ def test_a_recurrent_net_has_its_activations_inside():
         ("cross_entropy", {}, None),
         ("nll", {"output_min": -2, "output_max": 3}, EXACT),
         ("nll", {"output_min": -9, "output_max": -0.01, "output_after": "log_softmax"}, None),
-        ("nll", {"output_min": -2.4612, "output_max": -1.4612, "output_after": "log_softmax"}, EXACT),  # softmax twice
+        ("nll", {"output_min": -2.4612, "output_max": -1.4612, "classes": 10}, EXACT),  # softmax twice
+        ("nll", {"output_min": -2.4612, "output_max": -1.4612, "classes": 4}, None),  # of 4 classes it would be -0.74
+        ("bce", {"output_min": -2.0, "output_max": 3.0}, EXACT),
+        ("bce", {"output_min": 0.0, "output_max": 1.0}, None),
         ("nll", {"output_min": -2.5, "output_max": -2.1, "output_after": "log_softmax"}, None),  # has not learned yet
         ("kl_div", {"output_max": 0.7}, EXACT),
         ("bce_logits", {"output_after": "sigmoid", "output_min": 0.2, "output_max": 0.8}, EXACT),

@@ -47,13 +47,22 @@ DESIGN = [
     "uninformative-data",
     "frozen-parameters",
     "detached-graph",
+    "unsynchronised-ranks",
     "out-of-memory",
     "missing-package",
+    "old-spelling",
+    "other-framework",
+    "shape-mismatch",
+    "type-mismatch",
+    "device-mismatch",
+    "index-out-of-range",
+    "traced-value",
+    "spent-graph",
 ]
 
 TROUBLES = ("vanishing-gradient", "exploding-gradient", "diverging-loss", "non-finite", "stalled-loss", "slow-loss",
             "oscillating-loss", "loss-spike", "dead-units", "saturated-units", "constant-output", "overfitting",
-            "idle-parameter", "rank-divergence", "crash")  # fmt: skip
+            "idle-parameter", "rank-divergence", "ignored-setting", "crash")  # fmt: skip
 
 
 def planted(name: str, strength: int | None, *remedies: str) -> KnownCause:

@@ -105,6 +105,36 @@ def test_a_layer_that_is_called_many_times_is_recurrent():
     assert found.why.startswith("cell is recurrent")
 
 
+def library_net(name: str, shape: list[int], gain: float) -> dict[str, object]:
+    """A fused recurrent layer with recurrent weights of this gain, k gates of n units."""
+    info = {"tensors": [{"name": name, "shape": shape, "dtype": "float32"}]}
+    rows = {0: table("tensors", 1, tensor=[name], weight_norm=gain * np.sqrt(max(shape)))}
+    return {"modules": chain(["LSTM", "Linear"]), "info": info, "tensors": rows}
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [("rnn.weight_hh_l0", [128, 32]), ("lstm/recurrent_kernel", [32, 128]), ("cell.hh.weight", [32, 32])],
+)
+@pytest.mark.parametrize("trouble", ["stalled-loss", "diverging-loss", "slow-loss"])
+def test_recurrent_weights_that_stretch_what_they_are_applied_to(name, shape, trouble):
+    found = clue("initial-weights-too-large", run(**library_net(name, shape, 4.6)), trouble)
+    assert found is not None
+    assert (found.strength, found.remedies) == (STRONG, ("init=orthogonal",))
+    assert "gain of 4.6" in found.why
+
+
+@pytest.mark.parametrize("gain", [0.577, 1.0, 1.41, 2.0])
+def test_recurrent_weights_as_libraries_and_papers_begin_them(gain):
+    """PyTorch's default, orthogonal, He's; and twice the scale, which a gate lives with."""
+    planted = run(**library_net("rnn.weight_hh_l0", [128, 32], gain))
+    assert clue("initial-weights-too-large", planted) is None
+
+
+def test_that_a_net_is_recurrent_explains_no_stall():
+    assert clue("unclipped-recurrence", run(modules=chain(["LSTM", "Linear"])), "stalled-loss") is None
+
+
 def smoothing(factor: float, model: str = "GCN") -> dict[str, object]:
     rows = chain(["Linear"] * 8, rows={"out_spread": factor ** np.arange(8)})
     return {"modules_at": always(rows), "info": {"model": model}}
@@ -116,6 +146,24 @@ def smoothing(factor: float, model: str = "GCN") -> dict[str, object]:
 def test_rows_that_become_alike_over_depth(factor, model, strength):
     found = clue("over-smoothing", run(**smoothing(factor, model)))
     assert (found.strength if found else None) == strength
+
+
+def test_neighbours_that_are_averaged_behind_the_weights_and_dropout_that_sets_rows_apart_again():
+    """The least spread between one weighted layer and the next is what counts."""
+    kinds = ["Linear", "Identity", "Dropout"] * 6 + ["Linear"]
+    rows = chain(kinds, rows={"out_spread": [*np.outer(0.75 ** np.arange(6), [1.0, 0.5, 0.9]).ravel(), 1.0]})
+    rows["weighted"] = np.array([kind == "Linear" for kind in kinds])
+    found = clue("over-smoothing", run(modules_at=always(rows), info={"model": "GCN"}))
+    assert found is not None
+    assert "from 0.5" in found.why
+    rows["out_spread"][:] = 0.7
+    assert clue("over-smoothing", run(modules_at=always(rows), info={"model": "GCN"})) is None
+
+
+@pytest.mark.parametrize("depth", [2, 3, 4])
+def test_a_graph_net_of_few_layers_is_not_oversmoothed(depth):
+    rows = chain(["Linear"] * depth, rows={"out_spread": 0.2 ** np.arange(depth)})
+    assert clue("over-smoothing", run(modules_at=always(rows), info={"model": "GCN"})) is None
 
 
 def test_no_start_is_blamed_for_a_healthy_run():

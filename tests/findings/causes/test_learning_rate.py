@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tests.findings._planted import layers
 from trimtab.findings.causes import EXACT, STRONG, WEAK
 
-from ._records import N, clue, flat, jumping, optimizer, run, shapes, spiked, trained, weights
+from ._records import SAMPLED, N, clue, flat, jumping, optimizer, run, shapes, spiked, trained, weights
 
 
 def test_what_grows_under_long_steps_is_laid_on_the_learning_rate():
@@ -186,3 +187,34 @@ def test_a_clip_that_cuts_every_step_to_one_length(name, factor, strength):
 def test_a_clip_that_cuts_now_and_then_is_not_too_tight():
     raw = flat(N, level=0.5, noise=0.5, seed=1)
     assert clue("clipping-too-tight", run(grad_norm_raw=raw, grad_norm=np.minimum(raw, 1.0))) is None
+
+
+@pytest.mark.parametrize(
+    ("share", "before", "ratio", "blamed"),
+    [(0.95, 0.1, 0.02, True), (0.6, 0.1, 0.02, True), (0.95, 0.9, 0.02, False), (0.4, 0.0, 0.02, False),
+     (0.95, 0.1, 0.005, False)],
+    ids=["all die", "most die", "born dead", "some die", "steps of a healthy length"],
+)  # fmt: skip
+def test_units_that_long_steps_have_killed(share, before, ratio, blamed):
+    dead = {0: layers(0.0, before, column="in_dead"), 192: layers(0.0, share, column="in_dead")}
+    found = clue("learning-rate-too-high", run(modules_at=dead, tensors=weights(ratio)))
+    assert (found is not None) == blamed
+    if found is not None:
+        assert found.strength == STRONG
+        assert found.why.startswith(f"{share:.0%} of the units before layers.2 died")
+
+
+@pytest.mark.parametrize(("ratio", "strength"), [(0.15, None), (0.3, WEAK), (2.0, STRONG)])
+def test_a_single_long_step_is_evidence_only_beyond_those_of_healthy_trainings(ratio, strength):
+    """Adam's first step at a usual rate changes small weights by 16 %."""
+    ratios = np.full(len(SAMPLED), 2e-3)
+    ratios[0] = ratio
+    found = clue("learning-rate-too-high", run(tensors=weights(ratios)))
+    assert (found.strength if found else None) == strength
+
+
+@pytest.mark.parametrize(("ratio", "strength"), [(5e-4, STRONG), (9e-4, WEAK), (2e-3, None)])
+def test_a_loss_that_stands_still_where_the_weights_hardly_travel(ratio, strength):
+    """0.1, 0.18 and 0.4 of their size in 200 steps; of the trainings that went well none travelled under 0.3."""
+    found = clue("learning-rate-too-low", run(tensors=weights(ratio)))
+    assert (found.strength if found else None) == strength

@@ -12,6 +12,7 @@ from .._finding import Cause
 from . import (
     _activations,
     _capacity,
+    _crashes,
     _data,
     _initial_weights,
     _labels,
@@ -19,6 +20,7 @@ from . import (
     _loss,
     _numbers,
     _process,
+    _ranks,
     _wiring,
 )
 from ._cause import EXACT as EXACT
@@ -41,7 +43,9 @@ KNOWN: dict[str, KnownCause] = {
         *_wiring.CAUSES,
         *_numbers.CAUSES,
         *_capacity.CAUSES,
+        *_ranks.CAUSES,
         *_process.CAUSES,
+        *_crashes.CAUSES,
     )
 }
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from ..._language import t
-from .._evidence import first_update_ratio, lower_rate
+from .._evidence import fan_in, first_update_ratio, lower_rate, weight_of
 from .._gain import Gain, activations, gain_of
 from .._history import Columns
 from .._signal import signal
@@ -31,8 +31,10 @@ ROSE = 0.3  # share of units that died since the start (docs/science.md, 5: heal
 MANY_SIGMOIDS = 3  # of them pass on a 64th of the gradient at most
 GATED = ("Attention", "Transformer")
 STACKED = frozenset(
-    f"{kind}{axes}" for kind in ("Conv", "BatchNorm", "Dropout", "AvgPool") for axes in ("", "1d", "2d", "3d")
-) | {"Linear", "Flatten", "Unflatten", "Identity"}
+    f"{kind}{axes}"
+    for kind in ("Conv", "BatchNorm", "Dropout", "AvgPool", "AveragePooling")
+    for axes in ("", "1d", "2d", "3d", "1D", "2D", "3D")
+) | {"Linear", "Dense", "Flatten", "Unflatten", "Reshape", "Identity", "BatchNormalization"}
 """Classes of which a plain stack is made, and that are linear: three weighted ones of them are never meant so."""
 SHUTTERS = ("relu", "relu6")  # what can hold a unit at exactly 0
 
@@ -137,9 +139,7 @@ def _dying(case: Case) -> Clue | None:
         return Clue(why, STRONG, _against_death(case))
     if median_of(case.track.series.losses, "output_zeros") > 0.99:
         return None  # the activation at the output: see output-activation-mismatch
-    now, then = _dead(last_modules(case)), _dead(first_modules(case.track))
-    module, share = max(now.items(), key=lambda item: item[1], default=("", 0.0))
-    before = then.get(module, 0.0)
+    module, share, before = most_dead(case)
     least = ALL if case.trouble == "slow-loss" else MOST  # a loss that falls does so with the units that live
     if share < least or (share < ALL and share - before < ROSE):
         return None
@@ -152,6 +152,14 @@ def _dying(case: Case) -> Clue | None:
     if share - before >= ROSE:
         return Clue(why, STRONG, _against_death(case))
     return Clue(why, EXACT if before == 1 else STRONG, ("init=he", LEAKY))
+
+
+def most_dead(case: Case) -> tuple[str, float, float]:
+    """The weighted module that is fed by the largest share of dead units at the end, that share, and the share at the
+    first step."""
+    now, then = _dead(last_modules(case)), _dead(first_modules(case.track))
+    module, share = max(now.items(), key=lambda item: item[1], default=("", 0.0))
+    return module, share, then.get(module, 0.0)
 
 
 LEAKY = "activation=relu>leaky_relu"
@@ -203,9 +211,20 @@ def _missing_activation(case: Case) -> Clue | None:
             layers=len(after) + 1,
         )
         proven = len(after) >= 2 and kinds(modules) <= STACKED
-        return Clue(why, EXACT if proven else STRONG, ("activation=none>relu",))
+        strength = WEAK if _narrows(case, modules) else EXACT if proven else STRONG
+        return Clue(why, strength, ("activation=none>relu",))
     why = t("no activation stands before {bare} of {layers} inner layers", bare=bare, layers=len(seen))
     return Clue(why, WEAK, ("activation=none>relu",))
+
+
+def _narrows(case: Case, modules: Columns) -> bool:
+    """A layer is narrower than the inputs and the outputs: of a linear net that is a projection, and may be meant."""
+    weights = [weight_of(case.track, str(modules["module"][i])) for i in weighted(modules)]
+    matrices = [weight for weight in weights if weight is not None and len(weight["shape"]) == 2]
+    if len(weights) < 2 or len(matrices) < len(weights):
+        return False
+    widths = [math.prod(int(n) for n in weight["shape"]) // max(1, fan_in(weight)) for weight in matrices]
+    return min(widths[:-1]) < min(fan_in(matrices[0]), widths[-1])
 
 
 CAUSES = (

@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from ..._language import t
+from .._carried import perhaps_nothing_carries
 from .._evidence import HEALTHY_UPDATE, LARGE_UPDATE, update_ratios
 from .._levels import noise
 from .._progress import CLEAR_GAIN, NO_GAIN, Progress, progress
@@ -113,9 +114,14 @@ def _uninformative(case: Case) -> Clue | None:
 
 def _nothing_to_learn(case: Case, state: Progress) -> Clue | None:
     """Validation was no better than chance, however often it was measured."""
-    best = float(np.min(validation_losses(case), initial=np.inf))
+    values = validation_losses(case)
+    best = float(np.min(values, initial=np.inf))
+    if not state.by_chance or not math.isfinite(best):
+        return None
     gained, carried = state.reference - state.last, state.reference - best
-    if not state.by_chance or not math.isfinite(best) or carried > min(gained / 4, CLEAR_GAIN * state.reference):
+    if carried > min(gained / 4, CLEAR_GAIN * state.reference) and not perhaps_nothing_carries(
+        case.track, state, values
+    ):
         return None
     why = t(
         "the validation loss was never under {best}, where the best constant answer gives {chance}: the inputs seem to "

@@ -4,39 +4,33 @@ from __future__ import annotations
 
 import math
 import re
+from itertools import pairwise
 
 import numpy as np
 
 from ..._language import t
 from .._at_start import normalised
-from .._evidence import clip_remedy
 from .._gain import gain_of
 from .._history import Columns, Track
 from .._signal import signal
 from .._text import listed, number
 from ._activations import signal_pace
 from ._cause import EXACT, STRONG, WEAK, Case, Clue, KnownCause
-from ._jumps import jump_before
-from ._readings import (
-    FEWEST,
-    first_modules,
-    last_modules,
-    reading,
-    recurrent,
-    row_of,
-    steps_with_modules,
-    weighted,
-)
+from ._readings import first_modules, in_order, last_modules, reading, steps_with_modules, weighted
+from ._recurrence import too_large_over_time, unclipped
 
 SCALE = ("vanishing-gradient", "exploding-gradient")
 FAR = 3.0  # times the gain that keeps the scale, either way: one layer is off by that, ten layers by 60,000
 TWINS = 0.9  # share of a tensor's units whose incoming weights equal another's
 DEEP = 10  # weighted layers
-SMOOTHED = 10.0  # times: the spread between rows, relative to the scale, from the first layer to the last
+SMOOTHED = 3.0  # times: the spread between rows, relative to the scale, from the first layer to the last
+FEW = 4  # layers: over fewer, a fall is no trend
 GRAPH = re.compile(r"GCN|GAT|GIN|GNN|SAGE|Graph|Cheb|APPNP|MessagePassing")
 
 
 def _too_large(case: Case) -> Clue | None:
+    if (found := too_large_over_time(case)) is not None:
+        return found
     gain = gain_of(case.track, _start(case))
     if case.trouble not in SCALE or case.first_step > _start(case):
         if not gain.value > FAR * gain.wanted or normalised(first_modules(case.track)):
@@ -125,40 +119,19 @@ def _depth_of_signal(case: Case, held: bool) -> Clue | None:
     return Clue(why, STRONG, ("norm=layer",))
 
 
-def _unclipped(case: Case) -> Clue | None:
-    """A recurrent net without a clip, whose gradient jumped after it had been calm."""
-    name = recurrent(first_modules(case.track))
-    if not name or case.track.clipped:
-        return None
-    jump = jump_before(case)
-    if jump is None or row_of(case) < FEWEST:
-        why = t("{name} is recurrent, and its gradients are not clipped", name=name)
-        return Clue(why, WEAK, clip_remedy(case.track))
-    why = t(
-        "{name} is recurrent, its gradients are not clipped, and at step {step} they were {times} times as long as "
-        "before",
-        name=name,
-        step=int(case.track.step[jump.row]),
-        times=number(jump.factor),
-    )
-    return Clue(why, STRONG, clip_remedy(case.track))
-
-
 def _over_smoothing(case: Case) -> Clue | None:
-    """The rows become alike as they pass the layers, while their scale does not vanish."""
-    modules = last_modules(case)
-    if not is_graph_net(case.track, modules):
-        return None
-    spreads = _relative_spreads(modules)
-    if len(spreads) < 4 or not spreads[0] > SMOOTHED * spreads[-1]:
-        return None
-    why = t(
-        "what tells the rows apart shrinks from {first} of the signal's scale to {last} over {layers} layers",
-        first=number(spreads[0]),
-        last=number(spreads[-1]),
-        layers=len(spreads),
-    )
-    return Clue(why, STRONG, ("norm=batch",))
+    """The rows become alike as they pass the layers: at the first step, or by the time of the trouble."""
+    for modules in (first_modules(case.track), last_modules(case)):
+        spreads = _relative_spreads(modules)
+        if is_graph_net(case.track, modules) and len(spreads) >= FEW and spreads[0] > SMOOTHED * spreads[-1]:
+            why = t(
+                "what tells the rows apart shrinks from {first} of the signal's scale to {last} over {layers} layers",
+                first=number(spreads[0]),
+                last=number(spreads[-1]),
+                layers=len(spreads),
+            )
+            return Clue(why, STRONG, ("norm=batch",))
+    return None
 
 
 def is_graph_net(track: Track, modules: Columns) -> bool:
@@ -168,20 +141,32 @@ def is_graph_net(track: Track, modules: Columns) -> bool:
 
 
 def _relative_spreads(modules: Columns) -> list[float]:
-    """out_spread / out_rms of each weighted layer but the head, in order."""
+    """What is left of the spread between rows, relative to the scale, behind each weighted layer but the head.
+
+    Neighbours are averaged behind the weights, as a rule, and dropout sets rows apart by chance: of a layer and the
+    modules up to the next one, the least stands.
+    """
+    rows = in_order(modules)
+    edges = [rows.index(i) for i in weighted(modules)]
     found = []
-    for i in weighted(modules)[:-1]:
-        spread, scale = reading(modules, "out_spread", i), reading(modules, "out_rms", i)
-        if math.isfinite(spread) and scale > 0:
-            found.append(spread / scale)
+    for start, end in pairwise(edges):
+        ratios = [ratio for i in rows[start:end] if math.isfinite(ratio := _spread_of(modules, i))]
+        if ratios:
+            found.append(min(ratios))
     return found
+
+
+def _spread_of(modules: Columns, row: int) -> float:
+    spread, scale = reading(modules, "out_spread", row), reading(modules, "out_rms", row)
+    return spread / scale if scale > 0 else math.nan
 
 
 CAUSES = (
     KnownCause(
         "initial-weights-too-large",
         "Each layer multiplies the scale of its input by more than 1, which over many layers is exponential. A "
-        "weight matrix of standard deviation sqrt(2 / fan in) keeps it under ReLU. Try init=he.",
+        "weight matrix of standard deviation sqrt(2 / fan in) keeps it under ReLU. A recurrent matrix is a layer for "
+        "every step of time: a gain above 1 is enough there. Try init=he; init=orthogonal for a recurrence.",
         _too_large,
     ),
     KnownCause(
@@ -207,7 +192,7 @@ CAUSES = (
         "unclipped-recurrence",
         "A recurrent net applies one matrix many times over; where it stretches anything, the gradient grows "
         "exponentially with the length of the sequence, now and then. Try clip=global:1.0.",
-        _unclipped,
+        unclipped,
     ),
     KnownCause(
         "over-smoothing",

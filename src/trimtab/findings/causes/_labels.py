@@ -9,10 +9,11 @@ import numpy as np
 from ..._language import t
 from .._text import number
 from ._cause import EXACT, STRONG, WEAK, Case, Clue, KnownCause
+from ._crashes import crash_clue
 from ._process import exception_text
 from ._readings import CLASS_LOSSES, VALUE_LOSSES, counts_of, largest_of, least_of, measured
 
-OUT_OF_BOUNDS = r"Target -?\d+ is out of bounds|Assertion `t >= 0|device-side assert|all elements of target should be"
+OUT_OF_BOUNDS = r"Assertion `t >= 0|device-side assert|all elements of target should be"
 ENOUGH_LABELS = 64  # seen, before labels that are all the same say something
 
 
@@ -20,16 +21,17 @@ def _labels_invalid(case: Case) -> Clue | None:
     if case.trouble == "crash":
         if re.search(OUT_OF_BOUNDS, exception_text(case.history)):
             return Clue(t("a label lies outside of the classes that the model knows"), EXACT)
-        return None
+        return crash_clue(case, "labels-invalid")
     if not len(case.track.series.losses.get("kind", ())):
         return None
     return _out_of_range(case) or _constant(case) or _shifted(case)
 
 
 def _out_of_range(case: Case) -> Clue | None:
-    """Of a binary loss only: cross-entropy refuses such a label, and the script ends."""
     losses, kind = case.track.series.losses, case.track.loss_kind
     low, high = least_of(losses, "target_min"), largest_of(losses, "target_max")
+    if kind in CLASS_LOSSES:
+        return _beyond_the_classes(case)
     if kind in ("bce", "bce_logits") and (low < 0 or 1 < high < np.inf):
         why = t(
             "the targets of {loss} go from {low} to {high}, where it wants 0 to 1: beyond them it has no least value",
@@ -39,6 +41,31 @@ def _out_of_range(case: Case) -> Clue | None:
         )
         return Clue(why, EXACT)
     return None
+
+
+def _beyond_the_classes(case: Case) -> Clue | None:
+    """Where it is not refused, as by XLA.
+
+    The script may mask such rows afterwards; a label below 0 is the usual mark of one that is. There is nothing to mask
+    where the model has one class only, or where the labels are just those of the classes counted from 1.
+    """
+    losses = case.track.series.losses
+    names = ("classes", "target_min", "target_max")
+    classes, lowest, highest = (np.asarray(losses.get(name, ()), dtype=float) for name in names)
+    if not len(classes) or len(classes) != len(highest) or not len(counts_of(losses, "labels_seen")):
+        return None
+    beyond = (classes > 0) & (highest >= classes)
+    if not beyond.any():
+        return None
+    known, low, high = int(classes[beyond][0]), lowest[beyond].min(), highest[beyond].max()
+    why = t(
+        "there are labels from {low} to {high}, and the model has outputs for 0 to {last} only: those beyond are "
+        "neither learnt nor refused",
+        low=number(low),
+        high=number(high),
+        last=known - 1,
+    )
+    return Clue(why, EXACT if known == 1 or (low >= 1 and high == known) else STRONG)
 
 
 def _constant(case: Case) -> Clue | None:

@@ -7,7 +7,15 @@ import math
 import numpy as np
 
 from ..._language import t
-from .._evidence import HEALTHY_UPDATE, betas, optimizer_name, setting, update_ratios
+from .._evidence import (
+    HEALTHY_UPDATE,
+    LITTLE_TRAVEL,
+    betas,
+    optimizer_name,
+    setting,
+    travel_of,
+    update_ratios,
+)
 from .._history import Floats, Track
 from .._levels import trend
 from .._progress import FALLING, FEW_STEPS
@@ -26,7 +34,7 @@ SHRUNK = math.log(2)  # the weights have lost half of their size
 USUAL_DECAY = 0.01  # of SGD and Adam 1e-4 to 1e-2
 USUAL_DECOUPLED = 0.3  # of AdamW 0.01 to 0.3
 BEYOND_USE = 100.0  # times the usual
-DECOUPLED = ("AdamW", "SGDW", "Lion", "LAMB")
+DECOUPLED = ("adamw", "sgdw", "lion", "lamb")
 ADADELTA_RATE = 0.1  # its default is 1
 
 
@@ -37,7 +45,7 @@ def _too_few_steps(case: Case) -> Clue | None:
         return None
     half = values[-max(FEW_STEPS, len(values) // 2) :]
     if len(values) < 2 * FEW_STEPS or values.min() <= 0 or trend(half) >= FALLING:
-        return None
+        return _short_way(case)
     slope = float(np.polyfit(np.arange(len(half)), np.log(half), 1)[0])
     there = math.exp(3 * len(values) * slope)
     if slope >= 0 or there > PACE:
@@ -49,6 +57,19 @@ def _too_few_steps(case: Case) -> Clue | None:
     ratios = update_ratios(case.track)
     small = bool(ratios) and float(np.median(ratios)) < HEALTHY_UPDATE / 10
     return Clue(why, WEAK if small else STRONG, ("steps*4",))
+
+
+def _short_way(case: Case) -> Clue | None:
+    """The weights have hardly moved, at steps of a healthy length: there were few of them."""
+    travel, ratios = travel_of(case.track), update_ratios(case.track)
+    if case.trouble != "slow-loss" or not travel < LITTLE_TRAVEL or not np.median(ratios) > HEALTHY_UPDATE / 10:
+        return None
+    why = t(
+        "the {steps} steps moved the weights by {travel} of their size in all",
+        steps=len(case.track),
+        travel=number(travel),
+    )
+    return Clue(why, WEAK, ("steps*4",))
 
 
 def _weak_optimizer(case: Case) -> Clue | None:
@@ -65,7 +86,7 @@ def _weak_optimizer(case: Case) -> Clue | None:
     if name == "Rprop":
         why = t("Rprop follows the signs of the gradient, which on batches are mostly noise")
         return Clue(why, STRONG, ("optimizer=adamw",))
-    if name == "SGD" and setting(case.track, "momentum") == 0:
+    if name.lower() == "sgd" and setting(case.track, "momentum") == 0:
         return Clue(t("plain SGD without momentum"), WEAK, ("optimizer=adamw",))
     return None
 
@@ -74,7 +95,7 @@ def _large_eps(track: Track, name: str) -> Clue | None:
     """An Adam whose eps outweighs its gradients: it takes steps in proportion to them, and tiny ones."""
     eps, count = setting(track, "eps"), parameters(track)
     norms = measured(track.columns, "grad_norm_raw")
-    if "Adam" not in name or not count or not len(norms):
+    if "adam" not in name.lower() or not count or not len(norms):
         return None
     rms = float(np.median(norms)) / math.sqrt(count)
     if not eps > 10 * rms > 0:
@@ -136,7 +157,7 @@ def _g2_over_v(track: Track, step: int) -> float:
 def _too_much_weight_decay(case: Case) -> Clue | None:
     """The weights shrink at the pace at which the decay shrinks them."""
     decay = setting(case.track, "weight_decay")
-    decoupled = optimizer_name(case.track) in DECOUPLED
+    decoupled = optimizer_name(case.track).lower() in DECOUPLED
     usual = USUAL_DECOUPLED if decoupled else USUAL_DECAY
     if not decay > usual:
         return None
@@ -208,8 +229,8 @@ CAUSES = (
         "learning-rate-too-high",
         "Each step overshoots: it goes further than the gradient is worth. On a quadratic, gradient descent "
         "diverges above 2 / curvature. Seen by growth of the loss or the gradient within a few steps, and by "
-        "updates of more than a tenth of the weights' own size (healthy: 0.1 % to 0.5 %). Try lr*0.1, then warm-up "
-        "or a clip.",
+        "updates of more than a tenth of the weights' own size (healthy: 0.1 % to 0.5 %), or by units that lived at "
+        "the first step and died under long ones. Try lr*0.1, then warm-up or a clip.",
         too_high,
     ),
     KnownCause(

@@ -41,6 +41,8 @@ def output_clue(case: Case) -> Clue | None:
         return _not_logarithms(case)
     if kind == "bce_logits":
         return _sigmoid_twice(case)
+    if kind == "bce":
+        return _not_probabilities(case)
     return _out_of_reach(case) if kind in VALUE_LOSSES else None
 
 
@@ -92,7 +94,7 @@ def _not_logarithms(case: Case) -> Clue | None:
         return _log_softmax_of_softmax(case)
     why = t(
         "{loss} wants logarithms of probabilities, which are never above 0, and was given outputs up to {high}: "
-        "log_softmax is missing",
+        "log_softmax is missing (in Keras: softmax, or from_logits=True)",
         loss=case.track.loss_kind,
         high=number(largest_of(losses, "output_max")),
     )
@@ -100,10 +102,14 @@ def _not_logarithms(case: Case) -> Clue | None:
 
 
 def _log_softmax_of_softmax(case: Case) -> Clue | None:
-    """log_softmax of values between 0 and 1 spreads over at most 1, and a model that learns drives it there."""
+    """log_softmax of values between 0 and 1 spreads over at most 1, and is at most 1 - log(e + classes - 1); a model
+    that learns drives it to both."""
     losses = case.track.series.losses
-    spread = largest_of(losses, "output_max") - least_of(losses, "output_min")
-    if case.track.loss_kind != "nll" or not SPREAD_OF_LOGS < spread <= 1 + 1e-4:
+    highest, classes = largest_of(losses, "output_max"), largest_of(losses, "classes")
+    spread = highest - least_of(losses, "output_min")
+    if case.track.loss_kind != "nll" or not classes > 1 or not SPREAD_OF_LOGS < spread <= 1 + 1e-4:
+        return None
+    if abs(highest - (1 - math.log(math.e + classes - 1))) > 1 - SPREAD_OF_LOGS:
         return None
     why = t(
         "the outputs never spread over more than 1 ({low} to {high}), as log_softmax gives them for what softmax has "
@@ -112,6 +118,20 @@ def _log_softmax_of_softmax(case: Case) -> Clue | None:
         high=number(largest_of(losses, "output_max")),
     )
     return Clue(why, EXACT, LOGITS)
+
+
+def _not_probabilities(case: Case) -> Clue | None:
+    """Binary cross-entropy of what no sigmoid has gone over: torch refuses it, Keras cuts it off in silence."""
+    losses = case.track.series.losses
+    low, high = least_of(losses, "output_min"), largest_of(losses, "output_max")
+    if not (low < -1e-6 or high > 1 + 1e-6):
+        return None
+    why = t(
+        "binary cross-entropy wants probabilities, and was given outputs from {low} to {high}: the sigmoid is missing",
+        low=number(low),
+        high=number(high),
+    )
+    return Clue(why, EXACT, ("loss=bce_logits",))
 
 
 def _sigmoid_twice(case: Case) -> Clue | None:

@@ -13,7 +13,7 @@ from ._cause import EXACT, STRONG, Case, Clue, KnownCause
 
 MUCH_MEMORY = 0.8  # share of the machine's memory
 NO_MEMORY = r"out of memory|OutOfMemoryError|can't allocate memory|Cannot allocate memory|MemoryError"
-NO_MODULE = r"No module named '([\w.]+)'"
+NO_MODULE = r"No module named '(\w+)'"  # a dotted name is missing in a package that is there
 
 PACKAGES = {"cv2": "opencv-python", "sklearn": "scikit-learn", "skimage": "scikit-image", "PIL": "pillow",
             "yaml": "pyyaml"}  # fmt: skip
@@ -44,7 +44,7 @@ def package_clue(exception: Mapping[str, Any]) -> Clue | None:
     found = re.search(NO_MODULE, str(exception.get("message", "")))
     if str(exception.get("type")) != "ModuleNotFoundError" or not found:
         return None
-    name = found[1].split(".")[0]
+    name = found[1]
     why = t("the package {name} is not installed here", name=name)
     return Clue(why, EXACT, (f"pip install {PACKAGES.get(name, name)}",))
 

@@ -11,6 +11,7 @@ from .._at_start import is_mild
 from .._evidence import (
     HEALTHY_UPDATE,
     LARGE_UPDATE,
+    LITTLE_TRAVEL,
     USELESS_TRAVEL,
     clip_remedy,
     first_update_ratio,
@@ -18,12 +19,14 @@ from .._evidence import (
     learning_rate,
     lower_rate,
     of_their_size,
+    travel_of,
     update_ratios,
 )
 from .._history import Floats
 from .._levels import block_medians
 from .._signal import signal
 from .._text import number
+from ._activations import MOST, ROSE, most_dead
 from ._cause import EXACT, STRONG, WEAK, Case, Clue
 from ._readings import FEWEST, WINDOW, adaptive, measured, median_of, past_median, row_of
 
@@ -36,6 +39,8 @@ RISES = 0.5  # of the largest learning rate of the first steps: a run that start
 DECAYED = 0.01  # of its largest value, to which the learning rate had fallen by half of the run
 LONG_UPDATE = 0.01  # twice the largest healthy one
 ZIGZAG = -0.8  # correlation of one change of the loss with the next; -0.5 where the losses are independent
+LARGE_ONCE = 0.2  # of a single update; 1 in 100 of the trainings that went well has one above 0.17
+KILLED_BY_STEPS = ("stalled-loss", "constant-output", "dead-units")
 SLOW_UPDATE = HEALTHY_UPDATE / 10
 
 
@@ -45,7 +50,7 @@ def too_high(case: Case) -> Clue | None:
         return _outweighs(case)
     grew = _growth(case)
     if not grew:
-        return _long_steps(case)
+        return _long_steps(case) or _killed_units(case)
     first = first_update_ratio(case.track)
     rate = learning_rate(case.track)
     why = t("{grew} at {rate}", grew=grew, rate=rate) if rate else grew
@@ -144,11 +149,29 @@ def _long_steps(case: Case) -> Clue | None:
     ratios = update_ratios(case.track, until=case.last_step)
     if case.trouble == "oscillating-loss" and (swings := _swings(case, ratios)) is not None:
         return swings
-    if not ratios or max(ratios) <= LARGE_UPDATE:
+    certain = bool(ratios) and (float(np.median(ratios)) > LARGE_UPDATE / 2 or max(ratios) > 1)
+    if not ratios or max(ratios) <= (LARGE_UPDATE if certain else LARGE_ONCE):
         return None
     why = t("a step changes the weights by up to {size}", size=of_their_size(max(ratios)))
-    certain = float(np.median(ratios)) > LARGE_UPDATE / 2 or max(ratios) > 1
     return Clue(why, STRONG if certain else WEAK, (lower_rate(case.track),))
+
+
+def _killed_units(case: Case) -> Clue | None:
+    """Units that lived at the first step and died: steps that were long against the weights moved them there."""
+    if case.trouble not in KILLED_BY_STEPS:
+        return None
+    module, share, before = most_dead(case)
+    longest = max(update_ratios(case.track, until=case.last_step), default=0.0)
+    if share < MOST or share - before < ROSE or not longest > LONG_UPDATE:
+        return None
+    why = t(
+        "{share} of the units before {module} died ({before} at the first step) under steps of up to {size}",
+        share=f"{share:.0%}",
+        module=module,
+        before=f"{before:.0%}",
+        size=of_their_size(longest),
+    )
+    return Clue(why, STRONG, ("lr*0.1",))
 
 
 def _swings(case: Case, ratios: list[float]) -> Clue | None:
@@ -206,7 +229,8 @@ def _small_steps(case: Case, ratio: float) -> Clue | None:
         "a step changes the weights by {ratio} of their size (healthy: 0.1 % to 0.5 %)",
         ratio=number(ratio),
     )
-    return Clue(why, STRONG if ratio < SLOW_UPDATE else WEAK, (higher_rate(ratio),))
+    little = case.trouble == "stalled-loss" and travel_of(case.track) < LITTLE_TRAVEL
+    return Clue(why, STRONG if ratio < SLOW_UPDATE or little else WEAK, (higher_rate(ratio),))
 
 
 def no_warm_up(case: Case) -> Clue | None:
