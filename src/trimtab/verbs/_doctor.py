@@ -7,12 +7,19 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module, metadata
 from typing import NamedTuple
 
 REQUIRED_PACKAGES = ("numpy", "pyarrow", "rich", "safetensors")
-OPTIONAL_PACKAGES = ("lightning", "pytorch-lightning", "transformers")
+OPTIONAL_PACKAGES = ("optax", "tf_keras", "lightning", "pytorch-lightning", "transformers")
+FRAMEWORKS = {
+    "torch": ("torch",),
+    "tensorflow": ("tensorflow", "tensorflow-cpu"),
+    "jax": ("jax",),
+    "keras": ("keras",),
+}
+"""Our name of each, and the packages that bring it."""
 
 
 class Check(NamedTuple):
@@ -27,7 +34,7 @@ class Check(NamedTuple):
 def doctor() -> list[Check]:
     """Every check, in the order in which a run needs them."""
     checks: list[Check] = []
-    for ask in (_python, _hook, _packages, _rendezvous, _working_directory, _torch, _optional):
+    for ask in (_python, _hook, _packages, _rendezvous, _working_directory, _frameworks, _optional):
         checks += _answers(ask)
     return checks
 
@@ -82,14 +89,24 @@ def _working_directory() -> Iterator[Check]:
     yield Check("working directory", writable, detail)
 
 
-def _torch() -> Iterator[Check]:
-    version = _version("torch")
-    if version is None:
-        yield Check("torch", False, "missing: pip install 'trimtab[torch]'")
-        return
-    yield Check("torch", True, version)
-    for name, ok, detail in import_module("trimtab.frameworks.torch").check():
-        yield Check(f"torch: {name}", ok, detail)
+def _frameworks() -> Iterator[Check]:
+    """Each that is installed, and what is relied on in it; to have none is what is wrong."""
+    found = {name: version for name, packages in FRAMEWORKS.items() if (version := _first_version(packages))}
+    if not found:
+        yield Check("frameworks", False, "none is installed: pip install torch, tensorflow, or jax with optax")
+    for name, version in found.items():
+        yield Check(name, True, version)
+        try:
+            checks = import_module(f"trimtab.frameworks.{name}").check()
+        except Exception as error:
+            yield Check(f"{name}: import", False, f"{type(error).__name__}: {error}")
+            continue
+        for what, ok, detail in checks:
+            yield Check(f"{name}: {what}", ok, detail)
+
+
+def _first_version(packages: Sequence[str]) -> str | None:
+    return next((version for name in packages if (version := _version(name))), None)
 
 
 def _optional() -> Iterator[Check]:
