@@ -24,6 +24,10 @@ class Tracing(Protocol):
         """Their 2-norms, float32 of shape (n,): from float32 squares, recomputed scaled by the largest |x| where these
         overflow or underflow; NaN or infinite if and only if an entry is. Sparse ones by their summed values."""
 
+    def apart(self, tensors: list[Any]) -> list[Any]:
+        """The same values, for use in `when_sampled`, once for each tensor: a compiler joins operations, and so rounds
+        their results, by who reads them, and does not see these readers."""
+
     def when_sampled(self, measure: Callable[[], Any], size: int) -> Any:
         """`measure()`, float32 of shape (size,), at a sampled step; `size` NaNs at others, at no cost worth the name.
         `measure` is called where the step is traced, and must not write."""

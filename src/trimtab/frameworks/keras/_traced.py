@@ -101,7 +101,7 @@ class TracedSteps:
         ends = self._ends(core, held)
         return Begun(
             optimizer=optimizer,
-            grads=given,
+            grads=given if ends is not None else self._tracing.apart(given),
             variables=held,
             weights=None if quiet or ends is not None else kept(held, current),
             scale=1.0 if scale is None else scale,
@@ -176,7 +176,7 @@ class TracedSteps:
             return self._of_gradients(begun, layout, applied)
         if before is None:
             return ops.full((layout.sample_size,), float("nan"), dtype="float32")
-        after = [current(v) for v in begun.variables]
+        after = self._tracing.apart([current(v) for v in begun.variables])
 
         def measured() -> Any:
             if isinstance(begun.applied, float):
@@ -191,8 +191,8 @@ class TracedSteps:
         return self._tracing.when_sampled(measured, layout.sample_size)
 
     def _of_gradients(self, begun: Begun, layout: Layout, applied: list[Any]) -> Any:
-        grads = self._tracing.apart(begun.grads)  # type: ignore[attr-defined]
-        given = grads if applied is begun.grads else self._tracing.apart(applied)  # type: ignore[attr-defined]
+        grads = self._tracing.apart(begun.grads)
+        given = grads if applied is begun.grads else self._tracing.apart(applied)
 
         def measured() -> Any:
             raw = [_divided(g, begun.scale) for g in grads]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from tensorflow.compiler.tf2xla.python import xla
 from tensorflow.python.autograph.core import config as autograph
 from tensorflow.python.eager import context
 from tensorflow.python.eager.backprop import GradientTape
@@ -55,6 +56,11 @@ def current_graph() -> Any:
 def is_xla() -> bool:
     """What is traced now is compiled as a whole, so that it cannot call Python."""
     return bool(control_flow_util.GraphOrParentsInXlaContext(current_graph()))
+
+
+def barrier(tensors: list[Any]) -> list[Any]:
+    """The same values, across which XLA moves and joins nothing."""
+    return list(xla.optimization_barrier(*tensors))
 
 
 def enclosing_graphs(graph: Any) -> Iterator[Any]:

@@ -6,11 +6,14 @@ from typing import Any
 
 import tensorflow as tf
 
-from ._internals import is_eager, is_xla
+from ._internals import barrier, is_eager, is_xla
 
 # Below it entries whose squares underflow may count; above float32's range a norm is infinite.
 SMALLEST_SAFE_NORM = 1e-12
 _LARGEST = tf.float32.max
+
+# Of tensors of at most so many entries `apart` takes copies.
+FEW_ENTRIES = 65_536
 
 
 def norms(tensors: list[Any]) -> Any:
@@ -32,6 +35,27 @@ def norms(tensors: list[Any]) -> Any:
         return tf.where(doubtful, tf.stack([_careful_norm(part) for part in parts]), quick)
 
     return tf.cond(tf.reduce_any(doubtful), carefully, lambda: quick)
+
+
+def apart(tensors: list[Any]) -> list[Any]:
+    """The same values, for use in `norms` and in a branch.
+
+    Handed over as they are, XLA would compute them apart from the script's operations that use them too, whose
+    multiplications and additions it then joins in another way, and rounds in another. The large ones come from
+    operations that are computed apart in any case (matrix products, convolutions).
+    """
+    dense = [tensor for tensor in tensors if isinstance(tensor, tf.Tensor)]
+    if not dense or is_eager() or not is_xla():
+        return tensors
+    beyond = iter(barrier([_as_integers(tensor) for tensor in dense]))
+    return [tf.bitcast(next(beyond), t.dtype) if isinstance(t, tf.Tensor) else t for t in tensors]
+
+
+def _as_integers(x: Any) -> Any:
+    """The bits of few floats: an operation on each entry, which XLA moves with those around it."""
+    few = x.shape.num_elements() is not None and x.shape.num_elements() <= FEW_ENTRIES
+    bits = {2: tf.uint16, 4: tf.int32, 8: tf.int64}.get(x.dtype.size)
+    return tf.bitcast(x, bits) if few and bits is not None and x.dtype.is_floating else x
 
 
 def dense_values(tensor: Any) -> Any:

@@ -29,7 +29,7 @@ from ._internals import (
     is_xla,
     stop_recording,
 )
-from ._norms import norms
+from ._norms import apart, norms
 from ._rings import Ring, Rings
 from ._windows import Windows
 
@@ -112,6 +112,11 @@ class TensorFlowTracing:
     def norms(self, tensors: list[Any]) -> Any:
         with stop_recording():
             return norms(tensors)
+
+    def apart(self, tensors: list[Any]) -> list[Any]:
+        """The same values, for use in `when_sampled` without a change to how the step is rounded."""
+        with stop_recording():
+            return apart(tensors)
 
     def when_sampled(self, measure: Callable[[], Any], size: int) -> Any:
         with stop_recording():
