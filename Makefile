@@ -12,7 +12,7 @@ demo: .venv/for-demo
 	@echo "the record is in .trimtab/; the commands above are in .venv/bin (source .venv/bin/activate)"
 
 test: .venv/for-dev
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadgroup
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/for-dev
 	$(BIN)/ruff check .

@@ -15,7 +15,6 @@ import pytest
 
 from trimtab.runs import Record
 
-pytestmark = pytest.mark.xdist_group("same")
 SCRIPTS = Path(__file__).parent / "same"
 BACKENDS = ("tensorflow", "jax", "torch")
 OTHERS = (*(f"keras on {backend}" for backend in BACKENDS), "optax")
