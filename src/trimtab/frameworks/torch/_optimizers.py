@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -50,7 +51,7 @@ class StepRow:
 QuickRow = tuple[int, float, list[float | Tensor], Any, Any, list[float], float, int]
 
 
-class StandIn:
+class StandIn(ABC):
     """Stands in for an optimizer of another library: it has `param_groups` and `state`, and describes itself."""
 
     param_groups: list[dict[str, Any]]
@@ -58,12 +59,13 @@ class StandIn:
     with_units_first: Callable[[Tensor], Tensor]
 
     @property
+    @abstractmethod
     def state(self) -> Mapping[Any, dict[str, Any]]:
-        raise NotImplementedError
+        """Of each parameter, as a torch optimizer keeps it."""
 
+    @abstractmethod
     def describe(self) -> tuple[Naming, dict[str, Any]]:
         """The names of its tensors, and what run.json says of it."""
-        raise NotImplementedError
 
 
 class WatchedOptimizer:
