@@ -117,7 +117,8 @@ class Training:
         self.model, self.batch = make(), batch()
         self.parameters = list(self.model.parameters())
         self.optimizer = torch.optim.SGD(self.parameters, lr=1e-3, momentum=0.9)
-        self.steps = 5
+        self.steps = 20
+        self.run(lambda: None)  # the first steps are slow
         spent = self.run(lambda: None)
         self.steps = max(3, int(BLOCK_SECONDS / (spent.before + spent.step)))
 

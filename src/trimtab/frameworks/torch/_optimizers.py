@@ -23,7 +23,7 @@ from ._samples import Sampler
 BLOCK_STEPS = 64
 BLOCK_SECONDS = 1.0
 # A block costs about half a millisecond to send, whatever its length: quick steps send longer ones.
-LEAST_BLOCK_SECONDS = 0.25
+LEAST_BLOCK_SECONDS = 0.5
 
 
 @dataclass(slots=True)
