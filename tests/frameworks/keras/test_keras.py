@@ -132,19 +132,33 @@ def test_losses_and_norms_are_those_of_numpy(watched: Found, case: str, referenc
     assert_as_reference(watched[case], trained(**reference), is_clipped="clip" in reference)
 
 
-def test_the_first_step_is_measured_in_full(watched: Found) -> None:
+def test_the_first_step_is_measured_in_full(backend: str, watched: Found) -> None:
     (_, raw, _, before), *_ = trained()
     rows = watched["plain_steps"]["tensors"][:4]
     assert watched["plain_steps"]["steps"][0]["sampled"]
     np.testing.assert_allclose([row["weight_norm"] for row in rows], before, rtol=1e-5)
     np.testing.assert_allclose([row["update_norm"] for row in rows], RATE * raw, rtol=1e-4)
     _, grads = gradients([a.astype(np.float64) for a in weights()], *(a[:BATCH] for a in data()))
-    np.testing.assert_allclose([row["grad_max"] for row in rows], [np.abs(g).max() for g in grads], rtol=1e-5)
-    assert [(row["grad_zeros"], row["grad_nonfinite"], row["lost_updates"]) for row in rows] == [(0, 0, 0.0)] * 4
+    if backend == "jax":  # where it is dear, and read by no rule
+        assert all({"grad_max", "grad_zeros", "lost_updates"}.isdisjoint(row) for row in rows)
+    else:
+        np.testing.assert_allclose([row["grad_max"] for row in rows], [np.abs(g).max() for g in grads], rtol=1e-5)
+        assert [(row["grad_zeros"], row["grad_nonfinite"], row["lost_updates"]) for row in rows] == [(0, 0, 0.0)] * 4
     assert [row.get("twin_units") for row in rows] == [0.0, None, 0.0, None]
 
 
-def test_clipped_extremes_are_those_that_are_applied(watched: Found) -> None:
+def test_updates_that_round_away_are_counted(watched: Found) -> None:
+    found = watched["half_precision"]
+    assert found["errors"] == []
+    rows = [row for row in found["tensors"] if row["step"] == 0]
+    assert [row["grad_zeros"] for row in rows] == [0] * 4
+    kernels = [row["lost_updates"] for row in rows if row["tensor"].endswith("kernel")]
+    assert all(0.3 < share < 1 for share in kernels)
+
+
+def test_clipped_extremes_are_those_that_are_applied(backend: str, watched: Found) -> None:
+    if backend == "jax":
+        pytest.skip("extremes are not measured there")
     _, grads = gradients([a.astype(np.float64) for a in weights()], *(a[:BATCH] for a in data()))
     for case, clip in (("global_clipnorm", by_global_norm(0.3)), ("clipvalue", by_value(0.02))):
         found = [row["grad_max"] for row in watched[case]["tensors"][:4]]

@@ -54,9 +54,9 @@ class JaxEnds:
         if scope is not None:
             scope.at_end.append(lambda outputs: self._find(new, outputs))
 
-    def columns(self, zeros: Sequence[float | None]) -> Columns:
-        """Of a sampled step; `zeros` are the gradients' zero entries. An entry without a gradient counts as one that
-        stays as it is, so that `lost_updates` is the least that it can be."""
+    def columns(self, zeros: Sequence[float | None] | None) -> Columns:
+        """Of a sampled step; `zeros` are the gradients' zero entries, without which nothing is said of `lost_updates`.
+        An entry without a gradient counts as one that stays as it is, so that they are the least that they can be."""
         inputs, outputs = self._tracing.inputs, dict(enumerate(self._tracing.outputs))
         before, after = _arrays(self._weights, inputs), _arrays(self._after.get("weights", []), outputs)
         columns: Columns = {}
@@ -65,7 +65,8 @@ class JaxEnds:
         if before and after:
             ends = list(zip(before, after, strict=True))
             columns["update_norm"] = [_facts.step_facts(*each, None)["update_norm"] for each in ends]
-            columns["lost_updates"] = [_lost(*each, zero) for each, zero in zip(ends, zeros, strict=True)]
+            if zeros is not None:
+                columns["lost_updates"] = [_lost(*each, zero) for each, zero in zip(ends, zeros, strict=True)]
         old, new = _arrays(self._moments, inputs), _arrays(self._after.get("moments", []), outputs)
         count = _arrays(self._after.get("count", []), outputs)
         if old and new and count and self._beta is not None:

@@ -11,7 +11,7 @@ from .._guard import Guard
 from .._series import Series
 from ._layout import Layout, Vector
 
-More = Callable[[Sequence[float | None]], dict[str, Sequence[float | None]]]
+More = Callable[[Sequence[float | None] | None], dict[str, Sequence[float | None]]]
 
 
 @dataclass
@@ -52,7 +52,7 @@ class Receiver:
         return id(self._watched)
 
     def __call__(self, vector: Vector, more: More | None = None) -> None:
-        """`more` gives columns of a sampled step, from the number of each gradient's zeros."""
+        """`more` gives columns of a sampled step, from the number of each gradient's zeros if that is known."""
         self._note(vector, more)
 
     def _add(self, vector: Vector, more: More | None) -> None:
@@ -65,8 +65,8 @@ class Receiver:
         losses, watched.losses = watched.losses, []
         step = reading.step(losses, self._guard.seconds)
         self._guard.seconds = 0.0
-        if step.samples and more is not None:
-            step.samples |= more(step.samples["grad_zeros"])
+        if reading.is_sampled and not reading.is_withheld and more is not None:
+            step.samples |= more(step.samples.get("grad_zeros"))
         if step.samples and watched.at_start:
             step.samples["twin_units"] = [watched.at_start.get(name) for name in step.names]
             watched.at_start = {}

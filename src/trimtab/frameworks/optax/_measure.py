@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,6 @@ from ._pieces import Piece, held, learning_rates, maker
 from ._updates import Call
 
 HEAD = ("lr", "lr_max", "loss", "applied", "skipped", "sampled")
-SAMPLES = ("grad_max", "grad_nonfinite", "grad_zeros")
 
 
 @dataclass(frozen=True)
@@ -29,23 +28,18 @@ class Layout:
     def read(self, vector: Any) -> Reading:
         count, at = len(self.names), len(HEAD)
         head = dict(zip(HEAD, vector[:at].tolist(), strict=True))
-        blocks = (
-            np.asarray(vector[at:], dtype=np.float64).reshape(-1, count) if count else np.zeros((2 + len(SAMPLES), 0))
-        )
-        raw, *rest = blocks
-        applied = rest.pop(0) if self.clipped else raw
-        samples = {name: _nulls(block) for name, block in zip(SAMPLES, rest, strict=True)} if head["sampled"] else {}
-        return Reading(head, raw, applied, {name: block for name, block in samples.items() if block is not None})
+        norms = np.asarray(vector[at:], dtype=np.float64).reshape(1 + self.clipped, count)
+        raw = norms[0]
+        return Reading(head, raw, norms[1] if self.clipped else raw)
 
 
 @dataclass(frozen=True)
 class Reading:
-    """The vector on the host: NaN in `head` is not known; in `samples` None."""
+    """The vector on the host: NaN in `head` is not known."""
 
     head: dict[str, float]
     raw: Any
     applied: Any
-    samples: dict[str, Sequence[float | None]]
 
 
 def measure(call: Call, pieces: list[Piece], loss: Any, tracing: JaxTracing) -> tuple[Layout, Any]:
@@ -57,29 +51,24 @@ def measure(call: Call, pieces: list[Piece], loss: Any, tracing: JaxTracing) -> 
     names, gradients = named_leaves(call.gradients)
     own = _gathered(call, gradients, tracing)
     raw = tracing.norms(gradients if own is None else own)
-    own = tracing.apart(gradients) if own is None else own
-    clipped, factor = _clipped(call, own, raw)
     rates = learning_rates(pieces, call.state, call.new_state) or [jnp.nan]
     head = [rates[0], _largest(rates), loss, *_applied(call), tracing.is_sampled()]
-    parts = [
-        jnp.stack([jnp.asarray(number, jnp.float32).reshape(()) for number in head]),
-        raw,
-        *([] if not call.clips else [raw * factor if clipped is own else tracing.norms(clipped)]),
-        tracing.when_sampled(lambda: _samples(own, clipped, factor), len(SAMPLES) * len(names)),
-    ]
+    parts = [jnp.stack([jnp.asarray(number, jnp.float32).reshape(()) for number in head]), raw]
+    if call.clips:
+        parts.append(_clipped_norms(call, tracing.apart(gradients) if own is None else own, raw, tracing))
     return Layout(tuple(names), bool(call.clips)), jnp.concatenate(parts)
 
 
-def _clipped(call: Call, leaves: list[Any], norms: Any) -> tuple[list[Any], Any]:
-    """Gradients that the optimizer gets where they are multiplied with a factor, and the factor."""
+def _clipped_norms(call: Call, leaves: list[Any], norms: Any, tracing: JaxTracing) -> Any:
+    """Norms of the gradients that the optimizer gets, behind the script's own clips."""
     limits = [held(clip).get("max_norm") for clip, _ in call.clips]
     makers = {maker(clip) for clip, _ in call.clips}
     if makers <= {"clip_by_global_norm"} and None not in limits:
-        return leaves, _factor(limits, norms)
+        return norms * _factor(limits, norms)
     gradients = _like(call.gradients, leaves)
     for clip, state in call.clips:
         gradients, _ = clip(gradients, state, call.parameters)
-    return jax.tree_util.tree_leaves(gradients), 1.0
+    return tracing.norms(jax.tree_util.tree_leaves(gradients))
 
 
 def _factor(limits: list[Any], norms: Any) -> Any:
@@ -124,21 +113,6 @@ def _gathered(call: Call, gradients: list[Any], tracing: JaxTracing) -> list[Any
     ]
 
 
-def _samples(raw: list[Any], clipped: list[Any], factor: Any) -> Any:
-    """SAMPLES of every tensor, one after the other."""
-    return jnp.concatenate(
-        [
-            _each(lambda g: jnp.max(jnp.abs(g)) if g.size else 0, clipped) * factor,
-            _each(lambda g: jnp.sum(~jnp.isfinite(g)), raw),
-            _each(lambda g: jnp.sum(g == 0), clipped),
-        ]
-    )
-
-
-def _each(measure: Callable[..., Any], *lists: Sequence[Any]) -> Any:
-    return jnp.stack([jnp.asarray(measure(*those), jnp.float32) for those in zip(*lists, strict=True)])
-
-
 def matching(tree: Any, gradients: list[Any]) -> list[Any] | None:
     """Its leaves, if they are of the gradients' shapes."""
     leaves = jax.tree_util.tree_leaves(tree)
@@ -147,8 +121,3 @@ def matching(tree: Any, gradients: list[Any]) -> list[Any] | None:
     ):
         return None
     return leaves
-
-
-def _nulls(block: Any) -> list[float | None] | None:
-    """NaN here is what could not be measured."""
-    return None if np.isnan(block).all() else [None if np.isnan(value) else float(value) for value in block]

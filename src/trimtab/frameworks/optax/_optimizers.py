@@ -14,6 +14,7 @@ from ._measure import Reading
 from ._names import named_leaves
 from ._pieces import Piece, class_of, settings_of
 from ._updates import Call
+from ._weights import Samples
 
 # Of the first weights, the share of units that equal another, by the tensor's name.
 Twins = dict[str, float | None]
@@ -40,14 +41,16 @@ class Optimizer:
         """The same transformation, made anew."""
         self._function = ref(function)
 
-    def add(self, hub: Hub, reading: Reading, losses: list[float], time: float, seconds: float) -> int:
+    def add(
+        self, hub: Hub, reading: Reading, samples: Samples, losses: list[float], time: float, seconds: float
+    ) -> int:
         """Record a step; its number."""
         if self.begun_again:
             self.series, self.begun_again = None, False
         if self.series is None:
             self.info["groups"][0]["lr"] = _known(reading.head["lr"])
             self.series = hub.series(self.info)
-        head, samples = reading.head, dict(reading.samples)
+        head = reading.head
         if head["sampled"] and not self.series.steps and self.twins:
             samples["twin_units"] = [self.twins.get(name) for name in self.names]
         if not losses and not math.isnan(head["loss"]):

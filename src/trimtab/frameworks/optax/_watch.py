@@ -95,15 +95,16 @@ class OptaxWatch:
             if reading.head["sampled"]:
                 self._tracing.restart()
             return
-        if reading.head["sampled"]:
-            reading.samples.update(weights.measured())
+        samples = weights.measured() if reading.head["sampled"] else {}
         seconds, self._guard.seconds = self._guard.seconds, 0.0
         time = self._tracing.record_time - self._session.started
-        number = optimizer.add(self._hub, reading, self._jax.losses.take(), time, seconds)
+        losses = self._jax.losses.take()
+        number = optimizer.add(self._hub, reading, samples, losses, time, seconds)
         if not reading.head["sampled"] or optimizer.series is None:
             return
         if given is not None:
-            optimizer.series.loss(number, given.facts(optimizer.targets))
+            loss = losses[-1] if losses else reading.head["loss"]
+            optimizer.series.loss(number, given.facts(optimizer.targets, loss))
         else:
             self._hub.unseen(
                 "what the loss is made of",
