@@ -8,6 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trimtab.findings import judge
+from trimtab.findings._progress import NO_GAIN
+from trimtab.findings._spread import SMALL
 
 from ._planted import falling, flat, found, layers, record, series
 
@@ -73,3 +75,36 @@ def test_it_follows_from_dead_units():
     (root,) = judge(record(series(flat(400), modules_at=modules, losses=outputs(0.0, rows=512)))).findings
     assert root.kind == "dead-units"
     assert {c.kind for c in root.consequences} == {"constant-output", "stalled-loss"}
+
+
+def at_first(loss: np.ndarray, level: float, steps: int = 8) -> np.ndarray:
+    return np.concatenate([np.full(steps, level), loss[steps:]])
+
+
+@pytest.mark.parametrize(
+    ("loss", "chance", "kind"),
+    [
+        (flat(400, level=0.93), 1.0, "mse"),  # chance, known from few targets, seems to be more than it is
+        (at_first(flat(400, level=0.93), 1.0), None, "huber"),  # chance is not known: the mean alone was learned
+        (at_first(flat(400, level=1.0), 2.0), 1.0, "mse"),  # at chance, after it fell from its start
+    ],
+    ids=["a little better than chance", "a little better than the start", "plateau"],
+)
+def test_one_answer_for_every_input_is_no_better_than_chance_whatever_the_loss_seems_to_say(loss, chance, kind):
+    verdict = judge(record(series(loss, chance=chance, losses=outputs(1e-3, kind))))
+    (root,) = verdict.findings
+    assert (verdict.outcome, root.kind) == ("stalled", "constant-output")
+    assert [c.kind for c in root.consequences] == ["stalled-loss"]
+    other = judge(record(series(loss, chance=chance, losses=outputs(0.3, kind))))
+    assert (other.outcome, other.findings) == ("unjudged", ())
+
+
+@settings(deadline=None, max_examples=40)
+@given(seed=st.integers(0, 10_000), share=st.floats(1e-4, SMALL))
+def test_outputs_that_hardly_spread_explain_hardly_anything(seed, share):
+    """The bound on which the rule rests, of the outputs that suit the targets best."""
+    targets = np.random.default_rng(seed).standard_normal(500)
+    best = targets.mean() + share * (targets - targets.mean())
+    explained = 1 - float(np.mean((targets - best) ** 2) / targets.var())
+    assert explained == pytest.approx(1 - (1 - share) ** 2)
+    assert explained < NO_GAIN / 2

@@ -222,6 +222,32 @@ def test_a_nan_that_the_script_kept_from_the_optimizer_is_a_warning():
     assert [(f.kind, f.severity, f.first_step) for f in verdict.findings] == [("non-finite", "warning", 50)]
 
 
+def hidden(step: int, norms: list[float], loss: np.ndarray | None = None) -> PlantedRecord:
+    """A NaN gradient at one step, and what the weights are at the last sampled one."""
+    loss = falling(200) if loss is None else loss
+    rows = table("tensors", 2, tensor=["dense/kernel", "dense/bias"], weight_norm=norms)
+    return record(series(loss, nonfinite=np.where(np.arange(200) == step, 1, 0), grad_norm=1.0, tensors={192: rows}))
+
+
+def test_weights_that_stay_non_finite_are_not_got_over_though_loss_and_gradients_are_finite():
+    verdict = judge(hidden(50, [np.nan, 1.0]))
+    assert verdict.outcome == "blew_up"
+    assert (verdict.findings[0].kind, verdict.findings[0].severity) == ("non-finite", "fatal")
+    assert "the weights of dense/kernel hold NaN" in verdict.findings[0].says
+
+
+@pytest.mark.parametrize(("step", "norms"), [(50, [2.0, 1.0]), (195, [np.nan, 1.0]), (50, [np.nan, np.nan])])
+def test_weights_that_are_finite_or_not_known_are_got_over(step, norms):
+    """After the last sample nothing is known of them, nor where no norm was measured."""
+    assert judge(hidden(step, norms)).findings[0].severity == "warning"
+
+
+def test_a_loss_that_was_not_finite_is_no_run_without_nan():
+    loss = falling(200)
+    loss[50:] = np.nan
+    assert not any("no NaN" in sentence for sentence in judge(record(series(loss))).compared)
+
+
 def test_a_scaler_may_skip_now_and_then_but_not_ten_times_in_a_row():
     now_and_then = np.arange(200) % 40 < 2
     loss = falling(200)

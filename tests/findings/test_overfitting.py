@@ -152,3 +152,13 @@ def test_a_gap_is_held_against_the_least_that_chance_may_be():
     assert few is not None
     assert many is not None
     assert (few.severity, many.severity) == ("warning", "note")
+
+
+def test_a_rise_too_small_to_matter_does_not_hide_that_next_to_nothing_carries_over():
+    """Learnt by heart: validation gained a tenth of what training did, and then crept up by nothing to speak of."""
+    values = np.concatenate([[1.0, 0.93], 0.9 + 1e-5 * np.arange(10)])
+    assert rise_of(values, 1.0).lost < 0.01
+    finding = regression(values, 1e-3, rows=10_000)
+    assert finding is not None
+    assert finding.severity == "warning"
+    assert "share_lost" not in finding.evidence

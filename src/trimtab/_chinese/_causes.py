@@ -241,7 +241,9 @@ CAUSES: dict[str, str] = {
     ),
     "the result of {op} went beyond the range of its number format": "{op} 的结果超出了数值格式的表示范围",
     "the weights were non-finite before the first step": "第一步之前权重中就有 NaN 或无穷大",
-    "or an operation that has no finite value or slope there": "或者某个运算在该处没有有限的值或导数",
+    "the gradient of {layer}'s weight is not finite and that of its bias is: the batch of step {step} holds NaN or "
+    "infinity": "{layer} 的权重的梯度不是有限值，而其偏置的梯度是：第 {step} 步的批次含有 NaN 或无穷大",
+    "an operation may have no finite value or slope there": "可能有某个运算在该处没有有限的值或导数",
     "the script refused a NaN or an infinity": "脚本自身拒绝了 NaN 或无穷大",
     "log of 0 or of a negative number; keep its argument above 0": "对 0 或负数取 log；应使自变量大于 0",
     "the slope of sqrt at 0 is infinite; keep its argument above 0": "sqrt 在 0 处的导数为无穷大；应使自变量大于 0",

@@ -74,8 +74,10 @@ CRASHES: dict[str, str] = {
     ),
     "label {label} lies outside of the {n} classes, 0 to {last}": "标签 {label} 超出了 {n} 个类别（0 到 {last}）",
     "label {label} lies outside of the classes that the model knows": "标签 {label} 超出了模型的类别范围",
-    "there are labels from {low} to {high}, and the model has outputs for 0 to {last} only: those beyond are neither "
-    "learnt nor refused": "标签从 {low} 到 {high}，而模型只有 0 到 {last} 的输出：超出的标签既学不到，也不报错",
+    "there are labels from {low} to {high}, and the model has outputs for 0 to {last} only: those beyond belong "
+    "to none of them, and are not refused": (
+        "标签从 {low} 到 {high}，而模型只有 0 到 {last} 的输出：超出的标签不对应任何输出，也不报错"
+    ),
     "index {index} lies outside of a table of {n} rows": "索引 {index} 超出了 {n} 行的表",
     "an embedding was asked for a row that it does not have": "嵌入表中没有所要的行",
     "an embedding was given numbers that are no whole ones ({got})": "传给嵌入层的不是整数（{got}）",

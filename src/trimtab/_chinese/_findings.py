@@ -218,6 +218,9 @@ FINDINGS: dict[str, str] = {
     "the gradient became non-finite at {when}, first in {tensor}, while the loss was {value}": (
         "梯度在{when}出现 NaN 或无穷大，最先在 {tensor}，当时损失为 {value}"
     ),
+    "{says}; from then on the weights of {names} hold NaN or infinity, and what follows them hides it": (
+        "{says}；此后 {names} 的权重含有 NaN 或无穷大，被其后的运算掩盖"
+    ),
     "the weights hold NaN or infinity at {when}, from the start: {names}": (
         "权重在{when}含有 NaN 或无穷大，从一开始就有：{names}"
     ),

@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 
 from .._language import t
 from ._finding import Finding
-from ._history import Floats, History, Track
+from ._history import History, Track
 from ._progress import ENOUGH_STEPS, progress
 from ._reported import reported
+from ._spread import LAST, SMALL, Spread, at_the_end, spread_of
 from ._text import number
 from ._trouble import Trouble
 from .causes import Case
 
-SMALL = 0.01  # of the scale on which the loss sees a difference
-NOTHING = 1e-6  # of that scale: rounding
-LAST = 3
+NOTHING = 1e-6  # of the scale on which the loss sees a difference: rounding
 LIVE_LAST = 5
-FEW_ROWS = 4
-LOGITS = ("cross_entropy", "nll", "bce_logits", "kl_div")  # a difference of 1 is a factor of e, whatever their size
-VALUES = ("mse", "l1", "smooth_l1", "huber")
 CAUSES = (
     "labels-invalid",
     "detached-graph",
@@ -45,16 +39,6 @@ CAUSES = (
 )
 
 
-@dataclass(frozen=True)
-class Spread:
-    """By sampled step, how far the outputs of different inputs differ, as a share of what the loss can tell apart."""
-
-    steps: Floats
-    shares: Floats
-    spread: Floats
-    scale: Floats
-
-
 def constant_output(history: History) -> Iterator[Finding]:
     track = history.lead
     if track is None or history.adversarial:
@@ -65,40 +49,9 @@ def constant_output(history: History) -> Iterator[Finding]:
         return
     state = progress(history).state
     limit = NOTHING if history.live or state not in ("stuck", "constant") else SMALL
-    end = found.shares[-max(last, len(found.shares) // 5) :]
-    if state in ("learned", "unknown", "weak") or not float(end.max()) <= limit:
+    if state in ("learned", "unknown", "weak") or not at_the_end(found, last) <= limit:
         return
     yield _finding(history, track, found, limit, state)
-
-
-def spread_of(track: Track) -> Spread:
-    """The sampled steps at which several rows with targets that differ were seen."""
-    losses = track.series.losses
-    steps = np.asarray(losses.get("step", ()), dtype=np.float64)
-    spread, std, targets, rows, labels = (
-        _floats(losses.get(name), len(steps))
-        for name in ("output_spread", "output_std", "target_std", "rows", "labels_seen")
-    )
-    kinds = [str(kind) for kind in losses.get("kind", ())]
-    scale = np.array([_scale(k, s, t_) for k, s, t_ in zip(kinds, std, targets, strict=True)])
-    known = np.isfinite(spread) & (scale > 0) & (rows >= FEW_ROWS) & (labels != 1)
-    return Spread(steps[known], spread[known] / scale[known], spread[known], scale[known])
-
-
-def _floats(column: object, rows: int) -> Floats:
-    return np.full(rows, np.nan) if column is None else np.asarray(column, dtype=np.float64)
-
-
-def _scale(kind: str, output_std: float, target_std: float) -> float:
-    """What the loss can tell apart: 1 in a logit, half in a probability, the targets' own spread in a value.
-
-    NaN where that is not known, 0 where the targets do not differ.
-    """
-    if kind in LOGITS:
-        return 1.0
-    if kind == "bce":
-        return 0.5
-    return target_std if kind in VALUES else math.nan
 
 
 def _finding(history: History, track: Track, found: Spread, limit: float, state: str) -> Finding:
@@ -138,7 +91,9 @@ TROUBLE = Trouble(
     is_not=(
         "The first steps of a model whose last layer begins at zero.",
         "A batch of fewer than four rows, or targets that do not differ.",
-        "A run that ended better than chance.",
+        f"A run that ended better than chance by a tenth. Less than that is chance too where the outputs are alike: "
+        f"outputs whose spread is {SMALL:.0%} of the targets' explain at most {1 - (1 - SMALL) ** 2:.0%} of their "
+        "variance.",
         "A loss that trimtab does not know: it may want any output.",
     ),
     threshold=f"{SMALL:g} of that scale where the loss stands still at chance; {NOTHING:g}, which is rounding, while "

@@ -14,7 +14,7 @@ from ._evidence import optimizer_name
 from ._finding import OUTCOMES, SEVERITIES, Finding, Verdict, at_least
 from ._history import History, RecordLike, Track
 from ._lost import lost
-from ._non_finite import RECOVERY_STEPS
+from ._non_finite import RECOVERY_STEPS, first_bad
 from ._parts import parts
 from ._progress import NO_GAIN, Progress, progress
 from ._signal import signal
@@ -177,7 +177,7 @@ def _compared(history: History, state: Progress) -> list[str]:
         return []
     over = history.lead is not None and lost(history, history.lead) is not None
     sentences = [state.says] if state.steps and not over else []
-    bad = any((track.columns["nonfinite"] > 0).any() for track in history.tracks)
+    bad = any((track.columns["nonfinite"] > 0).any() or first_bad(track) is not None for track in history.tracks)
     if not bad:
         sentences.append(t("no NaN and no infinity in {steps}", steps=plural(history.steps, "step")))
     sentences += _signal_compared(history.tracks[0])

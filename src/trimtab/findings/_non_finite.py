@@ -56,12 +56,18 @@ def _finding(history: History, track: Track) -> Finding:
     step = int(track.step[row])
     event = next((e for e in history.events_of("nonfinite", track) if e.step == step), None)
     stage = _stage(track, row, event)
-    survived = _survived(track, bad)
+    survived, spoilt = _survived(track, bad), _spoilt(track, last)
     causes, remedies = explain(Case("non-finite", history, track, step, int(track.step[last])), TROUBLE.causes)
     says = _says(track, row, stage, event)
     if survived:
         count = plural(len(bad), "step")
         says = t("{says}; the training went on with finite numbers ({count} of this kind)", says=says, count=count)
+    elif spoilt:
+        says = t(
+            "{says}; from then on the weights of {names} hold NaN or infinity, and what follows them hides it",
+            says=says,
+            names=listed(spoilt),
+        )
     return Finding(
         "non-finite",
         "warning" if survived else "fatal",
@@ -92,10 +98,28 @@ def _handled(track: Track, row: int) -> bool:
 
 
 def _survived(track: Track, bad: Array) -> bool:
-    """Finite steps followed the last non-finite one; at the end of the record, the optimizer never got any of it."""
+    """Finite steps followed the last non-finite one and left finite weights; at the end of the record, the optimizer
+    never got any of it."""
+    if _spoilt(track, int(bad[-1])):
+        return False
     if len(track) - 1 - int(bad[-1]) >= RECOVERY_STEPS:
         return True
     return len(bad) < RECOVERY_STEPS and all(_handled(track, int(row)) for row in bad)
+
+
+def _spoilt(track: Track, row: int) -> list[str]:
+    """The weights that are not finite at the last sampled step, where that comes after `row` and others are.
+
+    Loss and gradients may well be finite then: TensorFlow's ReLU on a CPU answers 0 to NaN.
+    """
+    sampled = np.asarray(track.series.sampled_steps)
+    if not len(sampled) or sampled[-1] <= track.step[row]:
+        return []
+    rows = track.series.tensors(int(sampled[-1]))
+    norms = np.asarray(rows.get("weight_norm", ()), dtype=np.float64)
+    if not np.isfinite(norms).any():
+        return []
+    return [str(name) for name in rows["tensor"][~np.isfinite(norms)]]
 
 
 def _says(track: Track, row: int, stage: str, event: Event | None) -> str:

@@ -131,8 +131,14 @@ def _judge(history: History, track: Track, evaluations: Evaluations) -> Finding 
         return nothing
     reference = progress(history).reference
     rise = rise_of(evaluations.values, reference if np.isfinite(reference) else -np.inf)
-    if rise is None:
-        return _gap(history, track, evaluations)
+    gap = _gap(history, track, evaluations)
+    if rise is None or (rise.lost < SMALL and gap is not None and gap.severity != "note"):
+        return gap
+    return _risen(history, track, evaluations, rise)
+
+
+def _risen(history: History, track: Track, evaluations: Evaluations, rise: Rise) -> Finding | None:
+    """It rose again while the training loss fell on."""
     before, after = _training(track, int(evaluations.steps[rise.best]))
     if not after < FALLS * before:
         return None  # the training loss rises too, or was not seen: something else happened
@@ -255,7 +261,7 @@ TROUBLE = Trouble(
         "The noise of a small validation set.",
         "A validation loss that stays far above the training loss without rising: a note, unless less than "
         f"{CARRIES_LITTLE:.0%} of what training gained over chance holds for it.",
-        f"A rise that loses less than {SMALL:.0%} of what was gained: a note.",
+        f"A rise that loses less than {SMALL:.0%} of what was gained: a note, unless such a gap is there too.",
         f"A training loss that has not fallen by {1 - FALLS:.0%} meanwhile: something else happened.",
         "A rise that was over by the end, as where a model generalises late.",
     ),

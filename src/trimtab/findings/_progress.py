@@ -9,6 +9,7 @@ import numpy as np
 from .._language import described, t
 from ._history import Floats, History, Track
 from ._levels import Level, level, trend
+from ._spread import answers_alike
 from ._text import number, plural
 
 # Shares of chance (or of the start) by which the end is better. To be calibrated on the corpus of
@@ -26,11 +27,11 @@ FALLING = -2.6  # Mann-Kendall z, one-sided p < 0.005
 class Progress:
     """`state` is one of
 
-    learned (clearly better than the reference), stuck (no better, and flat), falling (not yet
-    better, but on its way), weak (a little better, and flat), short (too few steps), plateau (stuck
-    at chance, but fallen from its start, and not for long), noisy (no better than a start that was a
-    lucky one, since the run as a whole fell), constant (the same number at every step), unknown (the
-    data cannot tell).
+    learned (clearly better than the reference), stuck (no better, and flat; or a little better, but
+    with one answer for every input), falling (not yet better, but on its way), weak (a little
+    better, and flat), short (too few steps), plateau (stuck at chance, but fallen from its start, and
+    not for long), noisy (no better than a start that was a lucky one, since the run as a whole fell),
+    constant (the same number at every step), unknown (the data cannot tell).
     """
 
     state: str
@@ -109,7 +110,9 @@ def _judge(track: Track) -> Progress:
     gain = (reference - last.value) / abs(reference) if reference else float("nan")
     reference_error = chance_error(track) * abs(reference) if by_chance else _start_error(values)
     state = _state(values, last, reference, by_chance, gain, reference_error)
-    if state == "stuck" and by_chance and n < PLATEAU_STEPS and first.value - last.value >= CLEAR_GAIN * first.value:
+    if state in ("stuck", "weak", "noisy") and answers_alike(track):
+        state = "stuck"
+    elif state == "stuck" and by_chance and n < PLATEAU_STEPS and first.value - last.value >= CLEAR_GAIN * first.value:
         state = "plateau"
     against = _against(track, first, last, reference, by_chance)
     says = _sentence(state, n, first, last, reference, against)

@@ -27,6 +27,7 @@ MILD = (
     "uninformative-data",
     "learning-rate-too-low",
     "weak-optimizer",
+    "too-few-steps",
     "frozen-parameters",
     "dying-activation",
     "batch-too-small",
@@ -123,10 +124,12 @@ TROUBLE = Trouble(
         "A run that is still falling when it ends: too few steps to judge.",
         f"A run of fewer than {ENOUGH_STEPS} steps, which cannot prove that a loss stands still.",
         f"A run of fewer than {PLATEAU_STEPS:,} steps whose loss fell clearly from its start and rests near chance, "
-        "where nothing else speaks for a stall: many a loss rests there, and then goes on.",
+        "where nothing else speaks for a stall, such as one answer for every input: many a loss rests there, and then "
+        "goes on.",
         f"Data with so little signal that a few percent are all there is: between {NO_GAIN:.0%} and {CLEAR_GAIN:.0%} "
         "better than chance trimtab does not judge.",
-        "A loss whose chance is not known and that stays at its start: a warning only.",
+        "A loss whose chance is not known and that stays at its start, or that ends with one answer for every input: a "
+        "warning only.",
         "A loss that may be negative and hovers (policy gradients), the losses of a GAN: these say nothing "
         "of progress.",
     ),
@@ -157,6 +160,7 @@ TROUBLE = Trouble(
         "saturating-activation",
         "learning-rate-too-low",
         "weak-optimizer",
+        "too-few-steps",
         "batch-too-small",
         "dying-activation",
         "depth-without-normalisation",

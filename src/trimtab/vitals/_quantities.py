@@ -230,6 +230,12 @@ LOSSES = Table(
         ),
         Quantity("labels_seen", "<i8", "", "Different class labels among all seen so far; null for values."),
         Quantity(
+            "labels_beyond",
+            "<f8",
+            "share",
+            "Rows whose label is none of the classes; null where such rows may be masked in the loss.",
+        ),
+        Quantity(
             "target_values",
             "<i8",
             "",

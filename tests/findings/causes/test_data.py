@@ -8,7 +8,7 @@ import pytest
 from tests.findings._planted import record, series
 from trimtab.findings.causes import EXACT, STRONG, WEAK
 
-from ._records import N, always, chain, clue, flat, jumping, run, spiked, trained, weights
+from ._records import N, always, chain, clue, flat, jumping, run, shapes, spiked, trained, weights
 
 
 @pytest.mark.parametrize(
@@ -59,6 +59,30 @@ def test_the_scale_of_the_targets(kind, mean, std, found):
 def test_labels(losses, strength):
     found = clue("labels-invalid", run(losses=losses))
     assert (found.strength if found else None) == strength
+
+
+@pytest.mark.parametrize(
+    ("classes", "rows", "strength"),
+    [
+        (64, 32, EXACT),
+        (64, 16, STRONG),  # too few were seen: other labels may be rare
+        (63, 32, STRONG),  # not what the last layer gives: may be a contrastive loss
+    ],
+)
+def test_labels_that_are_all_0_are_wrong_where_the_last_layer_gives_the_classes(classes, rows, strength):
+    losses = {"classes": classes, "target_min": 0, "target_max": 0, "labels_seen": 1, "rows": rows}
+    found = clue("labels-invalid", run(losses=losses, modules=chain(), info=shapes()))
+    assert found is not None
+    assert found.strength == strength
+
+
+@pytest.mark.parametrize(("classes", "strength"), [(2, STRONG), (3, EXACT)])
+def test_of_two_classes_the_first_may_be_the_absence_of_something_rare(classes, strength):
+    losses = {"classes": classes, "target_min": 0, "target_max": 0, "labels_seen": 1, "rows": 64}
+    info = {"tensors": [{"name": "layers.2.weight", "shape": [classes, 64], "dtype": "float32"}]}
+    found = clue("labels-invalid", run(losses=losses, modules=chain(), info=info))
+    assert found is not None
+    assert found.strength == strength
 
 
 def test_the_constant_labels_of_a_gan_are_as_they_should_be():
@@ -151,6 +175,23 @@ def test_inputs_that_held_a_nan():
     assert "(3 of 64 entries not finite)" in found.why
 
 
+@pytest.mark.parametrize(
+    ("bad", "strength"),
+    [
+        (["dense/kernel"], STRONG),
+        (["dense/bias", "dense/kernel"], WEAK),  # what came back to the layer was not finite itself
+        (["head/kernel"], WEAK),  # its input is no data
+    ],
+)
+def test_a_first_weight_that_alone_has_no_finite_gradient_was_given_a_nan(bad, strength):
+    names = {"dense/kernel": [8, 16], "dense/bias": [16], "head/kernel": [16, 2], "head/bias": [2]}
+    info = {"tensors": [{"name": name, "shape": shape, "dtype": "float32"} for name, shape in names.items()]}
+    events = [{"kind": "nonfinite", "step": 40, "data": {"tensors": bad, "loss_finite": True}}]
+    found = clue("bad-batch", run(trained(), events=events, info=info), "non-finite", 40)
+    assert found is not None
+    assert found.strength == strength
+
+
 @pytest.mark.parametrize(("rows", "noise", "found"), [(4, 0.6, True), (4, 0.05, False), (256, 0.6, False)])
 def test_few_rows_and_a_loss_that_swings(rows, noise, found):
     planted = run(flat(N, noise=noise), losses={"rows": rows})
@@ -164,6 +205,13 @@ def test_a_stall_at_chance_of_weights_that_move():
     assert clue("uninformative-data", run()) is None  # nothing was measured that would exclude another cause
     assert clue("uninformative-data", run(tensors=weights(1e-7))) is None
     assert clue("uninformative-data", run(trained(), tensors=weights(2e-3))) is None
+
+
+@pytest.mark.parametrize(("spread", "said"), [(1e-3, True), (0.3, False)])
+def test_outputs_that_are_alike_are_at_chance_however_well_that_is_known(spread, said):
+    losses = {"kind": "mse", "output_spread": spread, "output_std": 1.0, "target_std": 1.0, "rows": 64}
+    planted = run(flat(N, level=0.93), chance=1.0, tensors=weights(2e-3), losses=losses)
+    assert (clue("uninformative-data", planted) is not None) == said
 
 
 def test_inputs_that_are_all_the_same():

@@ -55,6 +55,12 @@ def test_units_that_begin_equal_and_stay_equal():
     assert "still at the last" in found.why
 
 
+@pytest.mark.parametrize("bias", ["multi_head_attention/query/bias", "gru/gru_cell/bias:0", "blocks.0.bias"])
+def test_biases_of_two_axes_that_begin_at_zero_are_as_they_should_be(bias):
+    rows = {0: table("tensors", 2, tensor=["dense/kernel", bias], weight_norm=[1.0, 0.0], twin_units=[0.0, 1.0])}
+    assert clue("constant-initial-weights", run(tensors=rows)) is None
+
+
 @pytest.mark.parametrize(("first", "last"), [(1.0, 0.0), (0.0, 0.0), (0.3, 0.3), (np.nan, np.nan)])
 def test_units_that_part_or_never_were_equal(first, last):
     """A head that begins at zero has equal units, until its first gradient."""

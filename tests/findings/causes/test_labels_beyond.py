@@ -20,6 +20,8 @@ def losses(**columns: object) -> dict[str, object]:
         ({"classes": 3, "target_max": 255}, STRONG),  # may be masked afterwards
         ({"classes": 1, "target_max": 1, "labels_seen": 1}, EXACT),
         ({"classes": 3, "target_min": 1, "target_max": 3}, EXACT),  # counted from 1
+        ({"classes": 3, "target_max": 4, "labels_beyond": 0.1}, EXACT),  # the loss masks nothing
+        ({"classes": 3, "target_min": -1, "target_max": 2, "labels_beyond": 0.1}, EXACT),
     ],
 )
 def test_labels_that_the_model_has_no_output_for(columns, strength):
@@ -34,6 +36,7 @@ def test_labels_that_the_model_has_no_output_for(columns, strength):
     [
         {"classes": 3, "target_max": 2},
         {"classes": 3, "target_max": 2, "target_min": -1},  # the usual mark of a row that does not count
+        {"classes": 3, "target_max": 2, "labels_beyond": 0.0},
         {"classes": 2, "target_max": 1.0, "kind": "bce"},
     ],
 )

@@ -218,3 +218,30 @@ def test_a_loss_that_stands_still_where_the_weights_hardly_travel(ratio, strengt
     """0.1, 0.18 and 0.4 of their size in 200 steps; of the trainings that went well none travelled under 0.3."""
     found = clue("learning-rate-too-low", run(tensors=weights(ratio)))
     assert (found.strength if found else None) == strength
+
+
+@pytest.mark.parametrize(
+    ("trouble", "ratio", "strength"),
+    [
+        ("constant-output", 5e-4, STRONG),  # travelled 0.1
+        ("constant-output", 9e-4, None),  # 0.18
+        ("stalled-loss", 9e-4, WEAK),
+    ],
+)
+def test_small_steps_at_chance_are_to_blame_where_the_weights_hardly_moved(trouble, ratio, strength):
+    found = clue("learning-rate-too-low", run(tensors=weights(ratio)), trouble)
+    assert (found.strength if found else None) == strength
+
+
+@pytest.mark.parametrize(
+    ("trouble", "ratio", "strength"),
+    [
+        ("stalled-loss", 6e-4, STRONG),  # travelled 0.12
+        ("slow-loss", 6e-4, WEAK),
+        ("stalled-loss", 2e-3, None),  # 0.4, as trainings that went well
+        ("stalled-loss", 5e-5, None),  # the steps are too short
+    ],
+)
+def test_a_loss_at_chance_whose_weights_hardly_moved_had_too_few_steps(trouble, ratio, strength):
+    found = clue("too-few-steps", run(tensors=weights(ratio)), trouble)
+    assert (found.strength if found else None) == strength

@@ -369,3 +369,57 @@ def test_of_a_batch_that_is_too_large_some_rows_are_seen(tmp_path: Path, backend
     assert 0 < used.pop() < 32
     assert (record.series()[0].modules(0)["elements"] <= 10_000).all()
     assert any("rows of a batch" in str(data) for data in record.events()["data"])
+
+
+LABELS = """
+import numpy as np, keras
+from keras import layers
+keras.utils.set_random_seed(0)
+r = np.random.default_rng(0)
+x = r.normal(size=(512, 8)).astype("float32")
+y = x[:, :4].argmax(1)
+y = np.where(np.arange(512) % 8 == 0, OTHER, y)
+model = keras.Sequential([keras.Input((8,)), layers.Dense(16, "relu"), layers.Dense(4, "softmax")])
+model.compile("adam", keras.losses.SparseCategoricalCrossentropy(IGNORE))
+model.fit(x, y, WEIGHTS epochs=12, verbose=0)
+"""
+
+
+def with_labels(other: str, ignore: str = "", weights: str = "") -> str:
+    return LABELS.replace("OTHER", other).replace("IGNORE", ignore).replace("WEIGHTS", weights)
+
+
+@pytest.mark.parametrize("other", ["-1", "y + 4"])
+def test_labels_of_no_class_are_told_though_the_loss_falls(tmp_path: Path, other: str) -> None:
+    """On JAX; TensorFlow and PyTorch refuse them on a CPU."""
+    pytest.importorskip("jax")
+    record = record_of(with_labels(other), tmp_path, "jax")
+    losses = record.series()[0].losses
+    assert losses["labels_beyond"].mean() == pytest.approx(1 / 8, abs=0.1)
+    assert losses["value"][-1] < losses["value"][0]
+    assert "labels-invalid" in found(record)["slow-loss"]
+
+
+@pytest.mark.parametrize(("ignore", "weights"), [("ignore_class=-1", ""), ("", "sample_weight=(y >= 0).astype('f'),")])
+def test_labels_that_are_masked_are_left_in_peace(tmp_path: Path, ignore: str, weights: str) -> None:
+    pytest.importorskip("jax")
+    record = record_of(with_labels("-1", ignore, weights), tmp_path, "jax")
+    assert not np.isfinite(record.series()[0].losses.get("labels_beyond", np.array([np.nan]))).any()
+    assert not any("labels-invalid" in causes for causes in found(record).values())
+
+
+def test_labels_that_xla_does_not_refuse_are_told_as_the_cause_of_the_nan(tmp_path: Path) -> None:
+    pytest.importorskip("tensorflow")
+    compiled = with_labels("y + 4").replace("Crossentropy())", "Crossentropy(), jit_compile=True)")
+    record = record_of(compiled, tmp_path, "tensorflow")
+    assert "labels-invalid" in found(record)["non-finite"]
+
+
+def test_a_nan_that_a_relu_hides_is_told_of_the_batch_and_of_the_weights(tmp_path: Path) -> None:
+    """TensorFlow's answers 0 to NaN on a CPU: loss and gradients stay finite, and the first weights do not."""
+    pytest.importorskip("tensorflow")
+    poisoned = with_labels("y").replace("y = np.where", "x[200, 3] = np.nan\ny = np.where")
+    record = record_of(poisoned, tmp_path, "tensorflow")
+    (finding,) = (each for each in findings.judge(record).findings if each.kind == "non-finite")
+    assert finding.severity == "fatal"
+    assert [cause.cause for cause in finding.causes] == ["bad-batch"]

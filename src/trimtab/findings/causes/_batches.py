@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from .._text import number
 from ._cause import EXACT, STRONG, WEAK, Case, Clue
 from ._jumps import jump_before, loss_jumps
 from ._labels import same_label_batches
-from ._operation import forward_operation, shown
+from ._operation import forward_operation, nonfinite_event, shown
 from ._readings import data_row, past_median, reading, row_of
 from ._step_size import too_high
 
@@ -44,7 +45,17 @@ def _of_a_nan(case: Case) -> Clue | None:
             values=shown(op),
         )
         return Clue(why, STRONG)
-    if too_high(case) is not None or op:
+    if op:
+        return None
+    if layer := _given_what_is_not_finite(case):
+        why = t(
+            "the gradient of {layer}'s weight is not finite and that of its bias is: the batch of step {step} holds "
+            "NaN or infinity",
+            layer=layer,
+            step=step,
+        )
+        return Clue(why, STRONG)
+    if too_high(case) is not None:
         return None
     if not row_of(case):
         why = t(
@@ -58,6 +69,25 @@ def _of_a_nan(case: Case) -> Clue | None:
             step=step,
         )
     return Clue(why, WEAK)
+
+
+def _given_what_is_not_finite(case: Case) -> str:
+    """The first layer, where its weight alone has a gradient that is not finite; empty where it is otherwise.
+
+    That gradient is the product of the layer's input with what the bias gets the sum of, which is finite.
+    """
+    bad = nonfinite_event(case).get("tensors")
+    tensors = [tensor for tensor in case.track.series.info.get("tensors", ()) if isinstance(tensor, dict)]
+    first = next((tensor for tensor in tensors if len(tensor.get("shape", ())) > 1), None)
+    if first is None or bad != [first.get("name")]:
+        return ""
+    layer = _layer_of(str(first["name"]))
+    has_bias = any(len(other.get("shape", ())) == 1 and _layer_of(str(other["name"])) == layer for other in tensors)
+    return layer if has_bias else ""
+
+
+def _layer_of(tensor: str) -> str:
+    return re.sub(r"[./][^./]*$", "", tensor)
 
 
 def _outlier(case: Case) -> Clue | None:

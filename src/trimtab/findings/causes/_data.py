@@ -11,6 +11,7 @@ from .._carried import perhaps_nothing_carries
 from .._evidence import HEALTHY_UPDATE, LARGE_UPDATE, update_ratios
 from .._levels import noise
 from .._progress import CLEAR_GAIN, NO_GAIN, Progress, progress
+from .._spread import answers_alike
 from .._text import number
 from ._batches import bad_batch
 from ._cause import EXACT, STRONG, WEAK, Case, Clue, KnownCause
@@ -101,7 +102,8 @@ def _uninformative(case: Case) -> Clue | None:
     ratios = update_ratios(case.track)
     ratio = float(np.median(ratios)) if ratios else math.nan
     moving = HEALTHY_UPDATE / 2 <= ratio <= LARGE_UPDATE
-    if not state.by_chance or not abs(state.gain) < NO_GAIN or not moving:
+    at_chance = state.by_chance and (abs(state.gain) < NO_GAIN or answers_alike(case.track))
+    if not at_chance or not moving:
         return None
     why = t(
         "the loss rests at {loss}, the best constant answer gives {chance}, and the weights move as they should: the "

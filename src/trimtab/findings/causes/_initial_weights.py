@@ -25,6 +25,7 @@ TWINS = 0.9  # share of a tensor's units whose incoming weights equal another's
 DEEP = 10  # weighted layers
 SMOOTHED = 3.0  # times: the spread between rows, relative to the scale, from the first layer to the last
 FEW = 4  # layers: over fewer, a fall is no trend
+BIAS = re.compile(r"bias[^./]*$")
 GRAPH = re.compile(r"GCN|GAT|GIN|GNN|SAGE|Graph|Cheb|APPNP|MessagePassing")
 
 
@@ -83,9 +84,11 @@ def _constant(case: Case) -> Clue | None:
 
 
 def _twins(case: Case, step: int) -> dict[str, float]:
+    """By the weight's name. Biases begin at 0, all of them; those of attention and of a GRU have two axes in Keras."""
     rows = case.track.series.tensors(step)
     shares = np.asarray(rows.get("twin_units", ()), dtype=np.float64)
-    return {str(rows["tensor"][i]): float(shares[i]) for i in np.flatnonzero(np.isfinite(shares))}
+    known = {str(rows["tensor"][i]): float(shares[i]) for i in np.flatnonzero(np.isfinite(shares))}
+    return {name: share for name, share in known.items() if not BIAS.search(name)}
 
 
 def _depth(case: Case) -> Clue | None:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 import numpy as np
 
 from ..._language import t
+from .._evidence import fan_in, weight_of
 from .._text import number
 from ._cause import EXACT, STRONG, WEAK, Case, Clue, KnownCause
 from ._crashes import crash_clue
 from ._process import exception_text
-from ._readings import CLASS_LOSSES, VALUE_LOSSES, counts_of, largest_of, least_of, measured
+from ._readings import CLASS_LOSSES, VALUE_LOSSES, counts_of, first_modules, largest_of, least_of, measured, weighted
 
 OUT_OF_BOUNDS = r"Assertion `t >= 0|device-side assert|all elements of target should be"
 ENOUGH_LABELS = 64  # seen, before labels that are all the same say something
+SURELY_ALL = 256  # seen and all 0: other labels are under 3 / 256 of all, with 95 % confidence (the rule of three)
 
 
 def _labels_invalid(case: Case) -> Clue | None:
@@ -46,26 +49,28 @@ def _out_of_range(case: Case) -> Clue | None:
 def _beyond_the_classes(case: Case) -> Clue | None:
     """Where it is not refused, as by XLA.
 
-    The script may mask such rows afterwards; a label below 0 is the usual mark of one that is. There is nothing to mask
-    where the model has one class only, or where the labels are just those of the classes counted from 1.
+    The script may mask such rows afterwards, unless the record says that they count; a label below 0 is the usual mark
+    of one that is. There is nothing to mask where the model has one class only, or where the labels are just those of
+    the classes counted from 1.
     """
     losses = case.track.series.losses
     names = ("classes", "target_min", "target_max")
     classes, lowest, highest = (np.asarray(losses.get(name, ()), dtype=float) for name in names)
     if not len(classes) or len(classes) != len(highest) or not len(counts_of(losses, "labels_seen")):
         return None
-    beyond = (classes > 0) & (highest >= classes)
+    count = bool((measured(losses, "labels_beyond") > 0).any())
+    beyond = (classes > 0) & ((highest >= classes) | (count & (lowest < 0)))
     if not beyond.any():
         return None
     known, low, high = int(classes[beyond][0]), lowest[beyond].min(), highest[beyond].max()
     why = t(
-        "there are labels from {low} to {high}, and the model has outputs for 0 to {last} only: those beyond are "
-        "neither learnt nor refused",
+        "there are labels from {low} to {high}, and the model has outputs for 0 to {last} only: those beyond belong to "
+        "none of them, and are not refused",
         low=number(low),
         high=number(high),
         last=known - 1,
     )
-    return Clue(why, EXACT if known == 1 or (low >= 1 and high == known) else STRONG)
+    return Clue(why, EXACT if count or known == 1 or (low >= 1 and high == known) else STRONG)
 
 
 def _constant(case: Case) -> Clue | None:
@@ -75,13 +80,29 @@ def _constant(case: Case) -> Clue | None:
     labels = counts_of(losses, "labels_seen")
     if kind in CLASS_LOSSES and len(labels) and labels[-1] == 1:
         label = least_of(losses, "target_min")
-        # A contrastive loss puts the one that belongs first, and gives label 0 to every row.
-        return Clue(t("every label is {label}", label=number(label)), EXACT if label else STRONG)
+        proven = label or (_seen(case) >= SURELY_ALL and _classifies(case))
+        return Clue(t("every label is {label}", label=number(label)), EXACT if proven else STRONG)
     low, high = least_of(losses, "target_min"), largest_of(losses, "target_max")
     # A target that is 0 throughout is how a residual or a penalty is written.
     if kind not in CLASS_LOSSES and low == high and (low or kind not in VALUE_LOSSES):
         return Clue(t("every target is {target}", target=number(low)), EXACT)
     return None
+
+
+def _classifies(case: Case) -> bool:
+    """The last dense layer has as many outputs as the loss has classes, three at least.
+
+    A contrastive loss, which puts the one that belongs first and gives label 0 to every row, takes similarities of what
+    the last layer gives, and their number is another. Of two classes the first is often a rare event's absence.
+    """
+    classes = counts_of(case.track.series.losses, "classes")
+    modules = first_modules(case.track)
+    if not len(classes) or classes[-1] < 3 or not modules or not (layers := weighted(modules)):
+        return False
+    weight = weight_of(case.track, str(modules["module"][layers[-1]]))
+    if weight is None or len(weight["shape"]) != 2:
+        return False
+    return math.prod(int(n) for n in weight["shape"]) == fan_in(weight) * int(classes[-1])
 
 
 def _shifted(case: Case) -> Clue | None:

@@ -60,16 +60,21 @@ def _too_few_steps(case: Case) -> Clue | None:
 
 
 def _short_way(case: Case) -> Clue | None:
-    """The weights have hardly moved, at steps of a healthy length: there were few of them."""
+    """The weights have hardly moved, at steps of a healthy length: there were few of them.
+
+    At chance that is strong: no plateau is that near the start.
+    """
     travel, ratios = travel_of(case.track), update_ratios(case.track)
-    if case.trouble != "slow-loss" or not travel < LITTLE_TRAVEL or not np.median(ratios) > HEALTHY_UPDATE / 10:
+    if case.trouble not in ("slow-loss", "stalled-loss") or not travel < LITTLE_TRAVEL:
+        return None
+    if not np.median(ratios) > HEALTHY_UPDATE / 10:
         return None
     why = t(
         "the {steps} steps moved the weights by {travel} of their size in all",
         steps=len(case.track),
         travel=number(travel),
     )
-    return Clue(why, WEAK, ("steps*4",))
+    return Clue(why, STRONG if case.trouble == "stalled-loss" else WEAK, ("steps*4",))
 
 
 def _weak_optimizer(case: Case) -> Clue | None:

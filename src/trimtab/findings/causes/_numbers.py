@@ -36,7 +36,7 @@ def _invalid_operation(case: Case) -> Clue | None:
         return Clue(why + shown(op), STRONG if too_high(case) else EXACT)
     if case.trouble != "non-finite" or op or too_high(case) is not None:
         return None
-    return Clue(t("or an operation that has no finite value or slope there"), WEAK)
+    return Clue(t("an operation may have no finite value or slope there"), WEAK)
 
 
 def _reason(name: str, what: str) -> str:

@@ -41,6 +41,7 @@ LONG_UPDATE = 0.01  # twice the largest healthy one
 ZIGZAG = -0.8  # correlation of one change of the loss with the next; -0.5 where the losses are independent
 LARGE_ONCE = 0.2  # of a single update; 1 in 100 of the trainings that went well has one above 0.17
 KILLED_BY_STEPS = ("stalled-loss", "constant-output", "dead-units")
+AT_CHANCE = ("stalled-loss", "constant-output")
 SLOW_UPDATE = HEALTHY_UPDATE / 10
 
 
@@ -223,13 +224,13 @@ def _decayed(rates: Floats) -> Clue | None:
 
 
 def _small_steps(case: Case, ratio: float) -> Clue | None:
-    if case.trouble not in ("slow-loss", "stalled-loss") or not ratio < HEALTHY_UPDATE:
+    little = case.trouble in AT_CHANCE and travel_of(case.track) < LITTLE_TRAVEL
+    if not (case.trouble in ("slow-loss", "stalled-loss") or little) or not ratio < HEALTHY_UPDATE:
         return None
     why = t(
         "a step changes the weights by {ratio} of their size (healthy: 0.1 % to 0.5 %)",
         ratio=number(ratio),
     )
-    little = case.trouble == "stalled-loss" and travel_of(case.track) < LITTLE_TRAVEL
     return Clue(why, STRONG if ratio < SLOW_UPDATE or little else WEAK, (higher_rate(ratio),))
 
 

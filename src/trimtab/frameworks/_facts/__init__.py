@@ -15,6 +15,7 @@ from ._activations import scale as scale
 from ._arrays import as_floats as as_floats
 from ._arrays import norm as norm
 from ._losses import Targets as Targets
+from ._losses import labels_beyond as labels_beyond
 from ._losses import loss_facts as loss_facts
 from ._tensors import before_step as before_step
 from ._tensors import g2_over_v as g2_over_v

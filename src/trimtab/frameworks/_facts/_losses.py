@@ -94,6 +94,12 @@ def loss_facts(
     }
 
 
+def labels_beyond(labels: Any, classes: int) -> float:
+    """Share of the class indices that are of no class; those equal to `IGNORED` are left out of the count."""
+    labels = np.asarray(labels)
+    return float(np.mean(((labels < 0) & (labels != IGNORED)) | (labels >= classes)))
+
+
 def _labels(kind: str, outputs: Array, labels: Array, seen: dict[str, Targets], axis: int, ignored: int) -> Facts:
     classes = outputs.shape[_place(outputs, axis)] if outputs.ndim else 1
     targets = seen.setdefault(f"{kind}/{classes}", Targets())
@@ -134,7 +140,8 @@ def _values(kind: str, outputs: Array, targets: Array, seen: dict[str, Targets],
     values = rows.reshape(-1).astype(np.float64)
     known = seen.setdefault(kind, Targets())
     known.add_values(values)
-    if kind in CLASS_LOSSES and rows.shape[1] > 1:
+    one_class = kind == "cross_entropy" and outputs.ndim > 1 and outputs.shape == targets.shape  # if not several
+    if kind in CLASS_LOSSES and (rows.shape[1] > 1 or one_class):
         known.add_counts(rows.sum(0, dtype=np.float64))
     facts: Facts = {
         "shapes_differ": _broadcast_against_each_other(outputs.shape, targets.shape),

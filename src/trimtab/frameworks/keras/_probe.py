@@ -102,6 +102,8 @@ def _loss_row(
         targets = _alike(targets, outputs)
     ignored = {} if call.ignored is None else {"ignored": call.ignored}
     facts = _facts.loss_facts(call.kind, outputs, targets, seen, axis=call.axis, labels=call.labels, **ignored)
+    if call.labels and call.counts_all and (classes := facts.get("classes")):
+        facts["labels_beyond"] = _facts.labels_beyond(targets, classes)
     return {**facts, "value": value} | ({} if call.after is None else {"output_after": call.after})
 
 

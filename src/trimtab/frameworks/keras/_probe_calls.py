@@ -52,6 +52,8 @@ class LossCall:
     y_true: Any
     y_pred: Any
     value: Any
+    #: Every row counts alike: no weights, no mask.
+    counts_all: bool
 
 
 class Calls:
@@ -200,7 +202,9 @@ class Calls:
     def _call_loss(self, original: Any, loss: Any, y_true: Any, y_pred: Any, *args: Any, **kwargs: Any) -> Any:
         value = original(loss, y_true, y_pred, *args, **kwargs)
         if all(map(backend.is_tensor, (y_true, y_pred, value))):
-            self.losses.append(LossCall(loss, y_true, y_pred, value))
+            masks = (*args, *kwargs.values(), *map(backend.get_keras_mask, (y_true, y_pred)))
+            counts_all = all(mask is None for mask in masks)
+            self.losses.append(LossCall(loss, y_true, y_pred, value, counts_all))
         return value
 
 

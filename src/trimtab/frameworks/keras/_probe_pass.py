@@ -100,6 +100,7 @@ class FoundLoss:
     axis: int
     labels: bool
     ignored: int | None
+    counts_all: bool
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,8 @@ def _found_loss(call: LossCall, after: str | None) -> FoundLoss:
     if not (from_logits and _are_probabilities(call, kind)):
         kind = loss_kind(call.loss, from_logits=from_logits)
     labels = "sparse" in str(getattr(getattr(call.loss, "fn", None), "__name__", ""))
-    return FoundLoss(kind, after, int(options.get("axis", -1)), labels, options.get("ignore_class"))
+    axis, ignored = int(options.get("axis", -1)), options.get("ignore_class")
+    return FoundLoss(kind, after, axis, labels, ignored, call.counts_all and ignored is None)
 
 
 def _are_probabilities(call: LossCall, kind: str) -> bool:

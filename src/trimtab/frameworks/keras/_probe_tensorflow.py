@@ -53,13 +53,25 @@ class TensorFlowPass:
         self._concrete = tf.function(self._traced, autograph=False).get_concrete_function(specs)
         if any(op.startswith((*_WRITING, *_WRITING_TOO)) for op in _operations(self._concrete.graph)):
             raise NotRepeatableError("its forward pass has effects outside of itself")
+        self._compiled: Any = None
 
     def compile(self, given: Given) -> None:
         """It is a graph already."""
         self._forward = None  # it holds the model
 
     def run(self, given: Given) -> Any:
-        return tf.nest.map_structure(_numpy, self._concrete(given))
+        try:
+            found = self._concrete(given)
+        except tf.errors.InvalidArgumentError:
+            found = self._as_compiled(given)
+        return tf.nest.map_structure(_numpy, found)
+
+    def _as_compiled(self, given: Given) -> Any:
+        """XLA refuses no value: a label of no class, which an operation refuses on a CPU, is a NaN to it. A training
+        that it compiles goes on."""
+        if self._compiled is None:
+            self._compiled = tf.function(self._concrete, autograph=False, jit_compile=True)
+        return self._compiled(given)
 
     def _traced(self, given: Given) -> Any:
         graph = tf.compat.v1.get_default_graph()

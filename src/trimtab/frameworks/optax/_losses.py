@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -11,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from .._facts import Targets, loss_facts
+from .._facts import Targets, labels_beyond, loss_facts
 from .._facts._arrays import thin
 from .._guard import Guard
 from .._patches import Patches
@@ -20,6 +21,8 @@ from ..jax._tracing import JaxTracing
 
 # Of larger outputs evenly spaced rows leave the step.
 MAX_ENTRIES = 65_536
+# Relative difference of one mean taken twice in float32.
+SAME_MEAN = 1e-6
 
 
 class Kind(NamedTuple):
@@ -50,13 +53,19 @@ class Given(NamedTuple):
     rows: int
     outputs: Any
     targets: Any
+    mean: Any
 
-    def facts(self, seen: dict[str, Targets]) -> dict[str, Any]:
-        """The row of `losses`."""
+    def facts(self, seen: dict[str, Targets], loss: float) -> dict[str, Any]:
+        """The row of `losses`, of a step with this loss.
+
+        Where that is the mean of what the function returned, the script has masked none of the rows.
+        """
         outputs, targets = np.asarray(self.outputs), np.asarray(self.targets)
         facts = loss_facts(self.kind.name, outputs, targets, seen, axis=self.axis, labels=self.kind.labels)
         if "chance" in facts:
             facts["chance"] *= self.kind.factor
+        if "labels_seen" in facts and math.isclose(float(self.mean), loss, rel_tol=SAME_MEAN):
+            facts["labels_beyond"] = labels_beyond(targets, facts["classes"])
         return facts | {"rows": self.rows}
 
 
@@ -84,12 +93,12 @@ class LossReader:
         def loss_function(*args: Any, **kwargs: Any) -> Any:
             result = function(*args, **kwargs)
             if is_differentiating():
-                self._note(kind, signature.bind(*args, **kwargs).arguments)
+                self._note(kind, signature.bind(*args, **kwargs).arguments, result)
             return result
 
         return loss_function
 
-    def _put(self, kind: Kind, given: dict[str, Any]) -> None:
+    def _put(self, kind: Kind, given: dict[str, Any], result: Any) -> None:
         outputs, targets, *_ = given.values()
         if len(given) < 2 or targets is None:
             return
@@ -100,8 +109,8 @@ class LossReader:
         axis = given.get("axis", -1)
         axis = axis if isinstance(axis, int) else -1
         rows = outputs.size // outputs.shape[axis] if kind.name == "cross_entropy" and outputs.ndim else outputs.size
-        few = self._tracing.apart(_few(outputs, targets, axis % max(1, outputs.ndim)))
-        self._tracing.put(_Receiver(self._arrived, kind, axis, rows), few, ends_step=False)
+        *few, result = self._tracing.apart([*_few(outputs, targets, axis % max(1, outputs.ndim)), result])
+        self._tracing.put(_Receiver(self._arrived, kind, axis, rows), [*few, jnp.mean(result)], ends_step=False)
 
 
 class _Receiver:

@@ -1,0 +1,57 @@
+"""Policies: what happens to a step's gradients, as pure functions over any kind of array. One file per policy.
+
+`POLICIES` lists them by the name that is typed. To add one: a file with its maker, a line in `POLICIES`, a row in
+tests/policies and in docs/policies.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ._adagc import clip_adagc as clip_adagc
+from ._agc import clip_agc as clip_agc
+from ._autoclip import clip_autoclip as clip_autoclip
+from ._centralised import gradient_centralised as gradient_centralised
+from ._clip_global_norm import clip_global_norm as clip_global_norm
+from ._clip_tensor_norm import clip_tensor_norm as clip_tensor_norm
+from ._clip_value import clip_value as clip_value
+from ._compose import compose as compose
+from ._normalised import gradient_normalised as gradient_normalised
+from ._parse import parse_with
+from ._policy import Decision as Decision
+from ._policy import Layout as Layout
+from ._policy import Policy as Policy
+from ._policy import State as State
+from ._policy import Vitals as Vitals
+from ._settings import PolicyError as PolicyError
+from ._sign import gradient_sign as gradient_sign
+from ._skip_nonfinite import skip_nonfinite as skip_nonfinite
+from ._skip_spike import skip_spike as skip_spike
+from ._xp import NUMPY as NUMPY
+from ._xp import Array as Array
+from ._xp import Axes as Axes
+from ._xp import Namespace as Namespace
+from ._zclip import clip_zclip as clip_zclip
+
+POLICIES: dict[str, Callable[..., Policy]] = {
+    "clip=global": clip_global_norm,
+    "clip=value": clip_value,
+    "clip=tensor": clip_tensor_norm,
+    "clip=autoclip": clip_autoclip,
+    "clip=zclip": clip_zclip,
+    "clip=adagc": clip_adagc,
+    "clip=agc": clip_agc,
+    "skip=nonfinite": skip_nonfinite,
+    "skip=spike": skip_spike,
+    "gradient=normalised": gradient_normalised,
+    "gradient=sign": gradient_sign,
+    "gradient=centralised": gradient_centralised,
+}
+
+
+def parse_policy(text: str) -> Policy:
+    """The policy that is typed as `text`: `clip=global:1.0`, `skip=spike`, `clip=zclip:2.5,alpha=0.99`.
+
+    Raises PolicyError, which says what was got, what is allowed and what to do.
+    """
+    return parse_with(POLICIES, text)

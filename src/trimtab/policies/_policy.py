@@ -1,0 +1,150 @@
+"""What a policy is: a pure function from its memory and the step's vitals to its new memory and a decision.
+
+All that is here is a value: arrays of fixed shapes, so that a policy lives in a traced graph, on a GPU's stream or on
+the host. The protection that every policy needs against NaN is `protected`, once, here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from ._xp import Array, Namespace
+
+State = tuple[Any, ...]
+"""A policy's memory: float32 arrays of fixed shapes, in tuples; a pytree for JAX, a structure for tf.nest."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What holds for every step. Empty where no policy in use asks for it.
+
+    `unit_axes`: per tensor the axis that counts its units: 0 for PyTorch's weights, -1 for the kernels of Keras and
+    flax; None where the whole tensor is one unit, as a bias. `heads`: True for tensors of the last layer.
+    """
+
+    unit_axes: tuple[int | None, ...] = ()
+    heads: tuple[bool, ...] = ()
+
+
+@dataclass(frozen=True)
+class Vitals:
+    """What policies see of a step, before the optimizer's update and after unscaling.
+
+    `grad_sum_of_squares`: per tensor, float32, shape (n,), infinite where squares leave float32's range.
+    `all_finite`: bool, shape (): no entry of any gradient is NaN or infinite. It is judged on entries, since a sum of
+    squares may overflow. `grads` and `weights`: the tensors, for policies that need them; dense, real.
+    """
+
+    grad_sum_of_squares: Array
+    all_finite: Array
+    grads: tuple[Array, ...] = ()
+    weights: tuple[Array, ...] = ()
+    layout: Layout = Layout()
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What happens to the step: gradients become `grads`, times `scale`; if `skip`, nothing may happen at all.
+
+    `skip`: bool, shape (). `scale`: float32, shape () or (n,), finite, or None where this policy never scales.
+    `grads`: the mapped tensors, or None where this policy maps none; of no meaning if `skip`.
+    `parts`: of a composition, the decision of each policy, in order.
+    """
+
+    skip: Array
+    scale: Array | None = None
+    grads: tuple[Array, ...] | None = None
+    parts: tuple[Decision, ...] = ()
+
+
+Decide = Callable[[State, Vitals, Namespace], tuple[State, Decision]]
+Start = Callable[[int, Namespace], State]
+
+
+def no_memory(tensors: int, xp: Namespace) -> State:
+    """The memory of a policy that judges every step alone."""
+    return ()
+
+
+@dataclass(frozen=True)
+class Policy:
+    """One intervention on gradients. Equal to another if its `text` is.
+
+    `text`: as `parse_policy` reads it. `decide(state, vitals, xp)` returns (state, decision).
+    `start(n, xp)`: the memory before the first step, for n tensors.
+    `needs`: what of Vitals it reads besides `all_finite`: "norms", "grads", "weights".
+    For `compose`: `bounds`: it decides how long the gradient may be. `compares`: it judges the norm by those of earlier
+    steps. `undoes`: names of policies that have no effect before it. `parts`: what it is composed of.
+    """
+
+    text: str
+    decide: Decide = field(compare=False, repr=False)
+    start: Start = field(default=no_memory, compare=False, repr=False)
+    needs: frozenset[str] = frozenset({"norms"})
+    bounds: bool = False
+    compares: bool = False
+    undoes: frozenset[str] = frozenset()
+    parts: tuple[Policy, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The text without its settings: "clip=global"."""
+        return self.text.partition(":")[0]
+
+
+def protected(rule: Decide, needs: frozenset[str]) -> Decide:
+    """`rule` with what all policies have in common: a step that is not finite is skipped and leaves no trace.
+
+    Where the norms are needed, so is a gradient whose squares overflow float32 (a norm beyond 1.8e19): nobody knows
+    its length. The scale of such a step is 1, the memory is the one before.
+    """
+
+    def decide(state: State, vitals: Vitals, xp: Namespace) -> tuple[State, Decision]:
+        with xp.quiet():
+            usable = vitals.all_finite
+            if "norms" in needs:
+                usable = usable & xp.isfinite(xp.sum(vitals.grad_sum_of_squares))
+            proposed, decision = rule(state, vitals, xp)
+            scale = None if decision.scale is None else xp.where(usable, decision.scale, 1.0)
+            return keep(usable, proposed, state, xp), Decision(decision.skip | ~usable, scale, decision.grads)
+
+    return decide
+
+
+def keep(accepted: Array, new: State, old: State, xp: Namespace) -> State:
+    """`new` where the step is accepted, else `old`, through all tuples."""
+    return tuple(
+        keep(accepted, n, o, xp) if isinstance(n, tuple) else xp.where(accepted, n, o)
+        for n, o in zip(new, old, strict=True)
+    )
+
+
+def never(vitals: Vitals) -> Array:
+    """False, shape (): the `skip` of a policy that skips on nothing but what all do."""
+    return vitals.all_finite & ~vitals.all_finite
+
+
+def global_norm(vitals: Vitals, xp: Namespace) -> Array:
+    """2-norm of all gradients laid end to end, shape ()."""
+    return xp.sqrt(xp.sum(vitals.grad_sum_of_squares))
+
+
+def limit(norm: Array, threshold: Array | float, epsilon: float, xp: Namespace) -> Array:
+    """min(1, threshold / (norm + epsilon)): exactly 1 where nothing is to be clipped."""
+    return xp.minimum(threshold / (norm + epsilon), 1.0)
+
+
+def scaled(tensor: Array, factor: Array, xp: Namespace) -> Array:
+    """tensor * factor, computed in float32 or wider, in the tensor's dtype."""
+    wide = xp.wide(tensor)
+    return xp.like(wide * xp.like(factor, wide), tensor)
+
+
+def other_axes(tensor: Array, unit_axis: int | None) -> tuple[int, ...] | None:
+    """The axes within one unit; None where the whole tensor is one: it has one axis at most, or no unit axis."""
+    rank = len(tensor.shape)
+    if unit_axis is None or rank < 2:
+        return None
+    return tuple(axis for axis in range(rank) if axis != unit_axis % rank)

@@ -1,0 +1,58 @@
+"""skip=spike: no update from a gradient far longer than those before it."""
+
+from __future__ import annotations
+
+from ._history import appended, count, median, nothing_yet, spread
+from ._policy import Decision, Policy, State, Vitals, global_norm, protected
+from ._settings import positive, text_of, whole
+from ._xp import Namespace
+
+# Of the log of the norm: else in a quiet stretch any step were a spike. Chosen with FEW: docs/policies.md.
+LEAST_SPREAD = 0.3
+# So many steps' worth of doubt: with k accepted steps the spread counts (1 + FEW / k) times.
+FEW = 2.0
+# log(0) is no value: a shorter norm counts as this.
+SHORTEST = 1e-30
+
+
+def skip_spike(threshold: float = 6.0, window: int = 50, patience: int = 10) -> Policy:
+    """Leave out a step whose gradient is far longer than those of the last accepted steps.
+
+    n is the global norm, h the logs of the last `window` accepted norms, k of them; threshold is unitless:
+
+        z = (log n - median h) / (max(0.3, 1.4826 median|h - median h|) * (1 + 2 / k))
+        skip = z > threshold
+
+    The logarithm, since norms vary by factors; median and MAD, since a spike must not hide the next one; only what
+    was accepted enters h. It judges from the second step on: the fewer steps it knows, the farther out a spike must
+    be (at k = 1 by a factor of 220; at k = 50 in a quiet training by 6.5). Nothing comes before the first step, which
+    passes if it is finite. Short gradients pass.
+
+    After `patience` spikes on end the gradient has a new level: the memory is cleared and the step passes. A
+    gradient that is not finite never passes, and does not count.
+
+    Source: z of a robust location and scale, Iglewicz and Hoaglin 1993, How to Detect and Handle Outliers, section
+    3.3; skipping as in PaLM, Chowdhery et al. 2022, arXiv:2204.02311, section 5.1, where it was done by hand.
+    """
+    positive("threshold", threshold)
+    window = whole("window", window, 5)
+    patience = whole("patience", patience, 1)
+
+    def start(tensors: int, xp: Namespace) -> State:
+        return nothing_yet(window, xp), xp.full(1, 0.0)[0]
+
+    def decide(state: State, vitals: Vitals, xp: Namespace) -> tuple[State, Decision]:
+        history, spikes = state
+        value = xp.log(xp.maximum(global_norm(vitals, xp), SHORTEST))
+        middle, known = median(history, xp), count(history, xp)
+        wide = xp.maximum(spread(history, middle, xp), LEAST_SPREAD) * (1.0 + FEW / xp.maximum(known, 1.0))
+        is_spike = (known > 0.5) & (value - middle > threshold * wide)
+        is_new_level = is_spike & (spikes > patience - 0.5)
+        skip = is_spike & ~is_new_level
+        past = xp.where(is_new_level, nothing_yet(window, xp), history)
+        history = xp.where(skip, history, appended(past, value, xp))
+        return (history, xp.where(skip, spikes + 1.0, 0.0)), Decision(skip)
+
+    needs = frozenset({"norms"})
+    text = text_of("skip=spike", threshold, window=(window, 50), patience=(patience, 10))
+    return Policy(text, protected(decide, needs), start, needs=needs, compares=True)
