@@ -14,7 +14,7 @@ from ..vitals import Table
 from ._arrow import ROWS_PER_GROUP, parquet_writer, write_rows
 from ._parts import part_name, whole_file
 
-FAN_IN = 64
+FAN_IN = 16
 LARGE = 4
 """A part of a quarter of the largest size is not written anew just to save a file."""
 MAX_PART_BYTES = 64 << 20

@@ -203,7 +203,8 @@ def test_modules_have_the_numbers_of_the_same_training_in_torch(
 
 def test_losses_have_the_numbers_of_the_same_training_in_torch(torch_record: Record, keras_record: Record) -> None:
     theirs, ours = torch_record.series()[0].losses, keras_record.series()[0].losses
-    for name in set(theirs) - {"process", "optimizer", "leftover_grad_norm"}:
+    refused = {"labels_beyond"}  # torch raises where a label is of no class
+    for name in set(theirs) - {"process", "optimizer", "leftover_grad_norm"} - refused:
         for mine, other in zip(ours[name], theirs[name], strict=True):
             assert same(mine, other), (name, mine, other)
 
