@@ -236,52 +236,56 @@ def test_a_second_training_is_another_optimizer_and_a_transformation_made_anew_i
     assert counts == [3, 3, 3, 0]
 
 
-def test_outputs_and_targets_of_losses(session: Any) -> None:
+def one_step(session: Any, loss: Any, weights: Any) -> Any:
+    """The row of `losses` of a jitted step from `weights` of shape (4, 3); `loss` is given the logits of 12 rows."""
     tx = optax.sgd(0.1)
-    params = {"w": jnp.zeros((4, 3))}
     x = np.random.default_rng(0).normal(size=(12, 4)).astype(np.float32)
-    labels = np.arange(12) % 3
 
     @jax.jit
     def step(params: Any, state: Any) -> Any:
-        def loss(p: Any) -> Any:
-            return optax.softmax_cross_entropy_with_integer_labels(x @ p["w"], labels).mean()
-
-        _, gradients = jax.value_and_grad(loss)(params)
+        _, gradients = jax.value_and_grad(lambda p: loss(x @ p["w"]))(params)
         updates, state = tx.update(gradients, state, params)
         return optax.apply_updates(params, updates), state
 
+    params = {"w": weights}
     step(params, tx.init(params))
     session.finish()
     (row,) = session.table("losses")
+    return row
+
+
+def test_outputs_and_targets_of_losses(session: Any) -> None:
+    labels = np.arange(12) % 3
+    each = optax.softmax_cross_entropy_with_integer_labels
+    row = one_step(session, lambda logits: each(logits, labels).mean(), jnp.zeros((4, 3)))
     assert (row["kind"], row["rows"], row["classes"], row["labels_seen"]) == ("cross_entropy", 12, 3, 3)
     assert row["chance"] == pytest.approx(np.log(3), rel=1e-3)
     assert row["accuracy"] == pytest.approx(1 / 3)
     assert session.table("steps")[0]["loss"] == pytest.approx(np.log(3), rel=1e-6)
 
 
-@pytest.mark.parametrize("masked", [False, True])
-def test_labels_of_no_class_count_where_the_loss_is_the_mean_of_all_rows(session: Any, masked: bool) -> None:
-    tx = optax.sgd(0.1)
-    params = {"w": jnp.zeros((4, 3))}
-    x = np.random.default_rng(0).normal(size=(12, 4)).astype(np.float32)
+MEANS = {
+    "of all": lambda each, counts: each.mean(),
+    "others count 0": lambda each, counts: jnp.where(counts, each, 0).mean(),
+    "of those that count": lambda each, counts: jnp.where(counts, each, 0).sum() / counts.sum(),
+}
+
+
+@pytest.mark.parametrize("starts_at_zero", [False, True])
+@pytest.mark.parametrize("mean", MEANS)
+def test_labels_of_no_class_count_where_the_loss_is_the_mean_of_all_rows(
+    session: Any, mean: str, starts_at_zero: bool
+) -> None:
+    """Of weights that are 0 every row's loss is the same, so that its mean tells nothing of which rows were counted."""
     labels = np.arange(12) % 4 - 1
+    weights = np.zeros((4, 3)) if starts_at_zero else np.random.default_rng(1).normal(size=(4, 3))
 
-    @jax.jit
-    def step(params: Any, state: Any) -> Any:
-        def loss(p: Any) -> Any:
-            each = optax.softmax_cross_entropy_with_integer_labels(x @ p["w"], labels)
-            return jnp.where(labels >= 0, each, 0).mean() if masked else each.mean()
+    def loss(logits: Any) -> Any:
+        return MEANS[mean](optax.softmax_cross_entropy_with_integer_labels(logits, labels), labels >= 0)
 
-        _, gradients = jax.value_and_grad(loss)(params)
-        updates, state = tx.update(gradients, state, params)
-        return optax.apply_updates(params, updates), state
-
-    step(params, tx.init(params))
-    session.finish()
-    (row,) = session.table("losses")
+    row = one_step(session, loss, jnp.asarray(weights, jnp.float32))
     assert row["target_min"] == -1
-    assert row.get("labels_beyond") == (None if masked else 0.25)
+    assert row.get("labels_beyond") == (0.25 if mean == "of all" and not starts_at_zero else None)
 
 
 def test_half_a_squared_error_has_half_the_chance(session: Any) -> None:

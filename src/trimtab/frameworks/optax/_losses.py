@@ -23,6 +23,8 @@ from ..jax._tracing import JaxTracing
 MAX_ENTRIES = 65_536
 # Relative difference of one mean taken twice in float32.
 SAME_MEAN = 1e-6
+# Rows whose losses differ by less of their mean have the same mean whichever of them are counted.
+ALIKE = 1e-3
 
 
 class Kind(NamedTuple):
@@ -53,18 +55,19 @@ class Given(NamedTuple):
     rows: int
     outputs: Any
     targets: Any
-    mean: Any
+    returned: Any  # mean and standard deviation of what it returned
 
     def facts(self, seen: dict[str, Targets], loss: float) -> dict[str, Any]:
         """The row of `losses`, of a step with this loss.
 
-        Where that is the mean of what the function returned, the script has masked none of the rows.
+        Where that is the mean of what the function returned, and the rows differ, the script has masked none of them.
         """
         outputs, targets = np.asarray(self.outputs), np.asarray(self.targets)
         facts = loss_facts(self.kind.name, outputs, targets, seen, axis=self.axis, labels=self.kind.labels)
         if "chance" in facts:
             facts["chance"] *= self.kind.factor
-        if "labels_seen" in facts and math.isclose(float(self.mean), loss, rel_tol=SAME_MEAN):
+        mean, spread = map(float, self.returned)
+        if "labels_seen" in facts and spread > ALIKE * abs(mean) and math.isclose(mean, loss, rel_tol=SAME_MEAN):
             facts["labels_beyond"] = labels_beyond(targets, facts["classes"])
         return facts | {"rows": self.rows}
 
@@ -110,7 +113,8 @@ class LossReader:
         axis = axis if isinstance(axis, int) else -1
         rows = outputs.size // outputs.shape[axis] if kind.name == "cross_entropy" and outputs.ndim else outputs.size
         *few, result = self._tracing.apart([*_few(outputs, targets, axis % max(1, outputs.ndim)), result])
-        self._tracing.put(_Receiver(self._arrived, kind, axis, rows), [*few, jnp.mean(result)], ends_step=False)
+        returned = jnp.stack([jnp.mean(result), jnp.std(result)])
+        self._tracing.put(_Receiver(self._arrived, kind, axis, rows), [*few, returned], ends_step=False)
 
 
 class _Receiver:
