@@ -222,15 +222,17 @@ def test_a_nan_that_the_script_kept_from_the_optimizer_is_a_warning():
     assert [(f.kind, f.severity, f.first_step) for f in verdict.findings] == [("non-finite", "warning", 50)]
 
 
-def hidden(step: int, norms: list[float], loss: np.ndarray | None = None) -> PlantedRecord:
-    """A NaN gradient at one step, and what the weights are at the last sampled one."""
-    loss = falling(200) if loss is None else loss
+def hidden(norms: list[float], *steps: int) -> PlantedRecord:
+    """A NaN gradient at some steps, and what the weights are at the last sampled one."""
     rows = table("tensors", 2, tensor=["dense/kernel", "dense/bias"], weight_norm=norms)
-    return record(series(loss, nonfinite=np.where(np.arange(200) == step, 1, 0), grad_norm=1.0, tensors={192: rows}))
+    bad = np.isin(np.arange(200), steps).astype(int)
+    return record(series(falling(200), nonfinite=bad, grad_norm=1.0, tensors={192: rows}))
 
 
-def test_weights_that_stay_non_finite_are_not_got_over_though_loss_and_gradients_are_finite():
-    verdict = judge(hidden(50, [np.nan, 1.0]))
+@pytest.mark.parametrize("steps", [(50,), (50, 195)])
+def test_weights_that_stay_non_finite_are_not_got_over_though_loss_and_gradients_are_finite(steps):
+    """Nor where the batch comes again after the last sample."""
+    verdict = judge(hidden([np.nan, 1.0], *steps))
     assert verdict.outcome == "blew_up"
     assert (verdict.findings[0].kind, verdict.findings[0].severity) == ("non-finite", "fatal")
     assert "the weights of dense/kernel hold NaN" in verdict.findings[0].says
@@ -239,7 +241,7 @@ def test_weights_that_stay_non_finite_are_not_got_over_though_loss_and_gradients
 @pytest.mark.parametrize(("step", "norms"), [(50, [2.0, 1.0]), (195, [np.nan, 1.0]), (50, [np.nan, np.nan])])
 def test_weights_that_are_finite_or_not_known_are_got_over(step, norms):
     """After the last sample nothing is known of them, nor where no norm was measured."""
-    assert judge(hidden(step, norms)).findings[0].severity == "warning"
+    assert judge(hidden(norms, step)).findings[0].severity == "warning"
 
 
 def test_a_loss_that_was_not_finite_is_no_run_without_nan():

@@ -56,17 +56,17 @@ def _finding(history: History, track: Track) -> Finding:
     step = int(track.step[row])
     event = next((e for e in history.events_of("nonfinite", track) if e.step == step), None)
     stage = _stage(track, row, event)
-    survived, spoilt = _survived(track, bad), _spoilt(track, last)
+    survived = _survived(track, bad)
     causes, remedies = explain(Case("non-finite", history, track, step, int(track.step[last])), TROUBLE.causes)
     says = _says(track, row, stage, event)
     if survived:
         count = plural(len(bad), "step")
         says = t("{says}; the training went on with finite numbers ({count} of this kind)", says=says, count=count)
-    elif spoilt:
+    elif _went_on(track, bad):
         says = t(
             "{says}; from then on the weights of {names} hold NaN or infinity, and what follows them hides it",
             says=says,
-            names=listed(spoilt),
+            names=listed(_spoilt(track, row)),
         )
     return Finding(
         "non-finite",
@@ -98,10 +98,12 @@ def _handled(track: Track, row: int) -> bool:
 
 
 def _survived(track: Track, bad: Array) -> bool:
-    """Finite steps followed the last non-finite one and left finite weights; at the end of the record, the optimizer
-    never got any of it."""
-    if _spoilt(track, int(bad[-1])):
-        return False
+    """The training went on, with finite weights."""
+    return _went_on(track, bad) and not _spoilt(track, int(bad[0]))
+
+
+def _went_on(track: Track, bad: Array) -> bool:
+    """Finite steps followed the last non-finite one; at the end of the record, the optimizer never got any of it."""
     if len(track) - 1 - int(bad[-1]) >= RECOVERY_STEPS:
         return True
     return len(bad) < RECOVERY_STEPS and all(_handled(track, int(row)) for row in bad)
@@ -110,7 +112,8 @@ def _survived(track: Track, bad: Array) -> bool:
 def _spoilt(track: Track, row: int) -> list[str]:
     """The weights that are not finite at the last sampled step, where that comes after `row` and others are.
 
-    Loss and gradients may well be finite then: TensorFlow's ReLU on a CPU answers 0 to NaN.
+    Loss and gradients may well be finite then: TensorFlow's ReLU on a CPU answers 0 to NaN. A weight that was NaN stays
+    so, whichever of the non-finite steps it was that spoilt it.
     """
     sampled = np.asarray(track.series.sampled_steps)
     if not len(sampled) or sampled[-1] <= track.step[row]:

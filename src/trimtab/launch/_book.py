@@ -126,6 +126,7 @@ class Book:
         self.guarded(t("writing the record"), self.writer.flush)
         began = time.monotonic()
         if self.steps_seen and began >= self.judge_at:
+            self.guarded(t("judging the record"), _import_judges)  # once, so that it asks for no rest
             spent = time.process_time()
             self.guarded(t("judging the record"), self._announce)
             self.judge_at = began + (1 + JUDGE_REST) * (time.process_time() - spent)
@@ -204,6 +205,11 @@ class Book:
             self.alarms.append(found[key])
             self.spoken_alarms.append(told[key])
             self.say(event_line(told[key]))
+
+
+def _import_judges() -> None:
+    import trimtab.findings
+    import trimtab.report.terminal  # noqa: F401
 
 
 def _by_key(verdict: Verdict) -> dict[tuple[str, object], Finding]:
