@@ -2,6 +2,7 @@
 
     trimtab run train.py            on the command line
     with trimtab.watch(): ...       in a notebook or a script
+    trimtab.guard(optimizer)        clips and leaves out steps that would blow the training up
     trimtab.log(accuracy=0.93)      a value for the record; does nothing where nothing watches
 
 Importing it loads the standard library only.
@@ -12,12 +13,13 @@ from ._version import __version__ as __version__
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from .launch._guard import guard as guard
     from .launch._log import log as log
     from .launch._watch import watch as watch
 
-__all__ = ["TrimtabError", "__version__", "log", "watch"]
+__all__ = ["TrimtabError", "__version__", "guard", "log", "watch"]
 
-_HOMES = {"log": "_log", "watch": "_watch"}
+_HOMES = {"guard": "_guard", "log": "_log", "watch": "_watch"}
 
 
 def __getattr__(name: str) -> object:

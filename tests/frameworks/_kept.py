@@ -33,6 +33,7 @@ class KeptSession:
         self.directory = directory
         self.reports_itself = False
         self.keeps_batch = False
+        self.policies: tuple[str, ...] = ()
         self.replay: dict[str, Any] | None = None
         self.position: Any = lambda: (-1, -1)
         self.facts: dict[str, Any] = {}

@@ -8,6 +8,8 @@ examples:
   trimtab run --out runs/first train.py
   trimtab run --metric 'acc=acc: ([0-9.]+):max' train.py
   trimtab run -m package.train --lr 0.1
+  trimtab run --guard train.py               (steps that would blow the training up are left out)
+  trimtab run --with clip=global:1.0 --with skip=nonfinite train.py
   trimtab run --keep-batch train.py          (the batch of a step that fails is kept, to replay it)
   trimtab run torchrun --nproc-per-node 2 train.py
   python -X dev -m trimtab run train.py      (options of Python go before)
@@ -22,7 +24,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import argparse
 
-WITH_VALUE = ("--out", "--metric", "--max-size")
+WITH_VALUE = ("--out", "--metric", "--max-size", "--with")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,6 +45,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="keep the batch of a step that fails beside the run, for `trimtab show RUN --replay`; off by default, "
         "since it is your data, as it is, and may be private",
+    )
+    parser.add_argument(
+        "--with",
+        dest="policies",
+        action="append",
+        default=[],
+        metavar="POLICY",
+        help="guard the training: clip its gradients or leave out steps, as clip=global:1.0 or skip=spike; repeatable, "
+        "they act in order. `trimtab explain policies` lists them",
+    )
+    parser.add_argument(
+        "--guard",
+        action="store_true",
+        help="guard the training by the default policies, safe to leave on: a healthy training is not touched",
     )
 
 
@@ -72,4 +88,12 @@ def main(words: list[str]) -> int:
     from trimtab.cli import make_parser
 
     args = make_parser("run").parse_args(ours)
-    return run_program(program, out=args.out, metrics=args.metric, max_size=args.max_size, keep_batch=args.keep_batch)
+    return run_program(
+        program,
+        out=args.out,
+        metrics=args.metric,
+        max_size=args.max_size,
+        keep_batch=args.keep_batch,
+        policies=args.policies,
+        guard=args.guard,
+    )

@@ -24,6 +24,8 @@ class Session(Protocol):
     reports_itself: bool
     #: `--keep-batch` was given.
     keeps_batch: bool
+    #: What guards the training (`--with`, `--guard`), in order, as it is typed.
+    policies: tuple[str, ...]
     #: What `trimtab show --replay` asks for; None in a training that is watched.
     replay: dict[str, Any] | None
 

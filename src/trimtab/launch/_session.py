@@ -75,6 +75,11 @@ class Session:
         return bool(self.settings.get("keep_batch"))
 
     @property
+    def policies(self) -> tuple[str, ...]:
+        """What guards the training (`--with`, `--guard`), in order, as it is typed; checked by `trimtab run`."""
+        return tuple(self.settings.get("policies", ()))
+
+    @property
     def replay(self) -> dict[str, Any] | None:
         """What `trimtab show --replay` asks for; None in a training that is watched."""
         found: dict[str, Any] | None = self.settings.get("replay")

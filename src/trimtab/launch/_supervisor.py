@@ -26,13 +26,14 @@ class Settings(NamedTuple):
     """What `trimtab run` was told about the record.
 
     `out`: the run directory asked for, None for a new one below `.trimtab`. `metrics`: as
-    [name, pattern, direction]. `keep_batch`: keep the batch of a step that fails.
+    [name, pattern, direction]. `keep_batch`: keep the batch of a step that fails. `policies`: what guards the training.
     """
 
     out: str | None
     metrics: Sequence[Sequence[str | None]]
     max_bytes: int
     keep_batch: bool = False
+    policies: Sequence[str] = ()
 
 
 class _Recorder(NamedTuple):
@@ -72,6 +73,8 @@ def _start_recorder(program: Program, settings: Settings, environment: dict[str,
         handed_down["metrics"] = settings.metrics
     if settings.keep_batch:
         handed_down["keep_batch"] = True
+    if settings.policies:
+        handed_down["policies"] = list(settings.policies)
     sys.stdout.flush()
     sys.stderr.flush()
     pid = os.fork()

@@ -6,7 +6,7 @@ tests/policies and in docs/policies.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from ._adagc import clip_adagc as clip_adagc
 from ._agc import clip_agc as clip_agc
@@ -55,3 +55,18 @@ def parse_policy(text: str) -> Policy:
     Raises PolicyError, which says what was got, what is allowed and what to do.
     """
     return parse_with(POLICIES, text)
+
+
+GUARD = ("skip=nonfinite", "skip=spike")
+"""What guards a training where nobody says how: it never touches a gradient that it lets pass (docs/policies.md)."""
+
+
+def guarding(policies: Iterable[str | Policy] = (), *, with_default: bool = False) -> Policy:
+    """One policy of those given, in order; `with_default` puts those of `GUARD` first that are not among them.
+
+    Raises PolicyError, as `parse_policy` and `compose` do.
+    """
+    given = [parse_policy(policy) if isinstance(policy, str) else policy for policy in policies]
+    named = {part.name for policy in given for part in policy.parts or (policy,)}
+    default = [parse_policy(text) for text in GUARD if with_default and text not in named]
+    return compose(*default, *given)

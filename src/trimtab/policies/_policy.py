@@ -34,7 +34,8 @@ class Vitals:
 
     `grad_sum_of_squares`: per tensor, float32, shape (n,), infinite where squares leave float32's range.
     `all_finite`: bool, shape (): no entry of any gradient is NaN or infinite. It is judged on entries, since a sum of
-    squares may overflow. `grads` and `weights`: the tensors, for policies that need them; dense, real.
+    squares may overflow. `grads` and `weights`: the tensors, for policies that need them; dense, real. `raw_norm`: of
+    the whole gradient before the script's own clip, shape (); None where the script has not clipped it.
     """
 
     grad_sum_of_squares: Array
@@ -42,6 +43,7 @@ class Vitals:
     grads: tuple[Array, ...] = ()
     weights: tuple[Array, ...] = ()
     layout: Layout = Layout()
+    raw_norm: Array | None = None
 
 
 @dataclass(frozen=True)

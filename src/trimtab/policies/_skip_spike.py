@@ -18,7 +18,8 @@ SHORTEST = 1e-30
 def skip_spike(threshold: float = 6.0, window: int = 50, patience: int = 10) -> Policy:
     """Leave out a step whose gradient is far longer than those of the last accepted steps.
 
-    n is the global norm, h the logs of the last `window` accepted norms, k of them; threshold is unitless:
+    n is the global norm, before the script's own clip where it has one (behind it no spike stands out), h the logs of
+    the last `window` accepted norms, k of them; threshold is unitless:
 
         z = (log n - median h) / (max(0.3, 1.4826 median|h - median h|) * (1 + 2 / k))
         skip = z > threshold
@@ -43,7 +44,8 @@ def skip_spike(threshold: float = 6.0, window: int = 50, patience: int = 10) -> 
 
     def decide(state: State, vitals: Vitals, xp: Namespace) -> tuple[State, Decision]:
         history, spikes = state
-        value = xp.log(xp.maximum(global_norm(vitals, xp), SHORTEST))
+        norm = global_norm(vitals, xp) if vitals.raw_norm is None else vitals.raw_norm
+        value = xp.log(xp.maximum(norm, SHORTEST))
         middle, known = median(history, xp), count(history, xp)
         wide = xp.maximum(spread(history, middle, xp), LEAST_SPREAD) * (1.0 + FEW / xp.maximum(known, 1.0))
         is_spike = (known > 0.5) & (value - middle > threshold * wide)

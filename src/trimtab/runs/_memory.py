@@ -161,7 +161,7 @@ class Memory:
     """All tables of a run under way, bounded."""
 
     def __init__(self, reader: BlockReader) -> None:
-        self._kept = {name: Kept(TABLES[name], reader) for name in ("steps", "losses", "metrics", "events")}
+        self._kept = {name: Kept(TABLES[name], reader) for name in ("steps", "losses", "guard", "metrics", "events")}
         self.windows = {
             "tensors": Window(TABLES["tensors"], reader, RECENT_STEPS),
             "modules": Window(TABLES["modules"], reader, RECENT_SAMPLES),

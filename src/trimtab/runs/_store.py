@@ -201,7 +201,7 @@ class Store:
 
     def _give_up_oldest(self) -> None:
         dropped: dict[str, dict[str, int]] = {}
-        for name in ("tensors", "modules", "losses", "metrics", "steps", "events"):
+        for name in ("tensors", "modules", "losses", "metrics", "guard", "steps", "events"):
             blocks = self._waiting.get(name, [])
             while blocks and self._waiting_bytes > MAX_WAITING_BYTES:
                 block = blocks.pop(0)

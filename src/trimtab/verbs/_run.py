@@ -19,8 +19,13 @@ def run(
     metrics: Sequence[str] = (),
     max_size: str | None = None,
     keep_batch: bool = False,
+    policies: Sequence[str] = (),
+    guard: bool = False,
 ) -> int:
-    """Run `program` as Python would and record it; its exit status. Settings are checked first."""
+    """Run `program` as Python would and record it; its exit status. Settings are checked first.
+
+    `policies` guard the training, in order; `guard` puts the default ones before them.
+    """
     parsed = parse_program(program, interpreter_flags())
     if out is not None:
         check_free(out)
@@ -29,6 +34,7 @@ def run(
         metrics=_metrics(metrics),
         max_bytes=_bytes(max_size),
         keep_batch=keep_batch,
+        policies=_policies(policies, guard),
     )
     return run_watched(parsed, settings)
 
@@ -48,3 +54,11 @@ def _bytes(size: str | None) -> int:
     from trimtab.launch._sizes import parse_size
 
     return parse_size(size)
+
+
+def _policies(texts: Sequence[str], guard: bool) -> list[str]:
+    if not texts and not guard:
+        return []
+    from trimtab.policies import guarding
+
+    return [part.text for part in guarding(texts, with_default=guard).parts]

@@ -65,10 +65,15 @@ STEPS = Table(
         Quantity("lr", "<f8", "", "Learning rate of the first parameter group."),
         Quantity("lr_max", "<f8", "", "Largest learning rate of any parameter group."),
         Quantity("grad_norm", "<f8", "", "2-norm of all gradients as the optimizer got them."),
-        Quantity("grad_norm_raw", "<f8", "", "The same before the script's own clip; equal to it where none was seen."),
+        Quantity(
+            "grad_norm_raw",
+            "<f8",
+            "",
+            "The same before the script's own clip and before any policy; equal to grad_norm where none was seen.",
+        ),
         Quantity("nonfinite", "<i4", "tensors", "Parameter tensors whose raw gradient holds a NaN or an infinity."),
         Quantity("evaluations", "<i4", "", "Calls of the closure within the step; 0 for a step without closure."),
-        Quantity("skipped", "|b1", "", "A gradient scaler withheld the step."),
+        Quantity("skipped", "|b1", "", "The step was withheld, by a gradient scaler or by a policy."),
         Quantity("loss_scale", "<f4", "", "Factor of the gradient scaler; 1 without."),
         Quantity("sampled", "|b1", "", "The dearer quantities were measured at this step."),
         Quantity("watch_seconds", "<f4", "seconds", "Time that measuring took since the previous step."),
@@ -83,7 +88,9 @@ TENSORS = Table(
         *KEY,
         Quantity("tensor", "str", "", "Name of the parameter in its model."),
         Quantity("grad_norm", "<f4", "", "2-norm of the gradient as the optimizer got it."),
-        Quantity("grad_norm_raw", "<f4", "", "2-norm before the script's own clip; null where none was seen."),
+        Quantity(
+            "grad_norm_raw", "<f4", "", "2-norm before the script's own clip and any policy; null where none was seen."
+        ),
         Quantity("grad_max", "<f4", "", "Largest |g| as the optimizer got it (sampled)."),
         Quantity(
             "grad_nonfinite",
@@ -266,6 +273,24 @@ LOSSES = Table(
     ),
 )
 
+GUARD = Table(
+    "guard",
+    "One row per step and policy (`--with`, `trimtab.guard`) that changed what the step did.",
+    True,
+    (
+        *KEY,
+        Quantity("policy", "str", "", "The policy, as it is typed."),
+        Quantity("skipped", "|b1", "", "It withheld the step."),
+        Quantity(
+            "scale",
+            "<f4",
+            "",
+            "Least factor by which it multiplied a gradient. Null where it withheld the step, or maps gradients entry by "
+            "entry, which it does at every step.",
+        ),
+    ),
+)
+
 METRICS = Table(
     "metrics",
     "One row per value that the script or its trainer reported, and per validation pass.",
@@ -296,4 +321,4 @@ EVENTS = Table(
     ),
 )
 
-TABLES = {table.name: table for table in (STEPS, TENSORS, MODULES, LOSSES, METRICS, EVENTS)}
+TABLES = {table.name: table for table in (STEPS, TENSORS, MODULES, LOSSES, GUARD, METRICS, EVENTS)}

@@ -8,6 +8,10 @@ from weakref import WeakKeyDictionary
 from .._outbox import Session
 
 if TYPE_CHECKING:
+    import torch
+
+    from trimtab.policies import Policy
+
     from ._replay import Replayer
     from ._trainers import TrainerWatch
     from ._watch import TorchWatch
@@ -33,6 +37,20 @@ def attach(session: Session) -> TorchWatch | Replayer:
 def watch_of(session: Session) -> TorchWatch | None:
     """What watches PyTorch on behalf of `session`; None in a replay."""
     return _WATCHES.get(session)
+
+
+def guard(
+    session: Session | None, optimizer: torch.optim.Optimizer, model: torch.nn.Module | None, policy: Policy
+) -> None:
+    """Guard one optimizer: through what watches it, else alone."""
+    watch = None if session is None else watch_of(session)
+    if watch is not None:
+        watch.guards.set(optimizer, policy)
+        watch.guard_anew(optimizer)
+        return
+    from ._guarded import GuardedAlone
+
+    GuardedAlone(optimizer, model, policy).attach(optimizer)
 
 
 def attach_lightning(session: Session) -> TrainerWatch:

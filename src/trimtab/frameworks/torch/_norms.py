@@ -121,6 +121,13 @@ class Reading(NamedTuple):
             return np.array(list(self.fixes.values()), dtype=np.float64)
         return np.asarray(norm_table(self.plan, [self])[0])
 
+    def where_they_are(self, scale: float | Tensor = 1.0) -> Norms | Tensor:
+        """The same, divided by `scale`; on a device still there, where the host has not waited for them."""
+        if self.plan is None or self.plan.on_cpu or not isinstance(self.numbers, Tensor):
+            return self.norms() / float(scale)
+        norms = torch.cat([self.numbers[: self.plan.squares].sqrt(), self.numbers[self.plan.squares :]])
+        return norms[torch.tensor(self.plan.order, device=norms.device).argsort()] / scale
+
 
 def read_norms(tensors: list[Tensor], plan: NormPlan | None) -> Reading:
     """Read all `tensors`. On the CPU numbers that can't be trusted are put right at once; elsewhere

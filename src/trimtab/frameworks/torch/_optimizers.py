@@ -16,6 +16,7 @@ from .._outbox import Outbox
 from .._rows import send_steps, send_tensors
 from ._census import Untrained, census
 from ._failures import FailureTeller
+from ._guarding import Act, StepGuard
 from ._names import Naming, module_names, name_parameters
 from ._norms import NO_FIXES, NormPlan, Norms, Reading, norm_table, norms_of, plan_norms, read_norms
 from ._samples import Sampler
@@ -45,6 +46,28 @@ class StepRow:
     evaluations: int = 0
     watch_seconds: float = 0.0
     samples: dict[str, list[Any]] = field(default_factory=dict)
+    act: Act | None = None
+
+    def true_norms(self) -> Norms | Tensor:
+        """Of the gradients as they are now, behind the script's own clip and without a scaler's factor."""
+        return self.reading.where_they_are(self.grad_scale) * (1.0 if self.clip_factor is None else self.clip_factor)
+
+    def raw_norm(self) -> float | None:
+        """Of the whole gradient before the script's own clip; None where it has not clipped."""
+        raw = self.reading if self.clip_factor is not None else self.raw
+        return None if raw is None else float(np.linalg.norm(raw.norms()))
+
+    def note_mapped(self, reading: Reading) -> None:
+        """A policy has changed the gradients entry by entry: they read as `reading` now."""
+        if self.raw is None:
+            self.raw = Reading(None, [], dict(enumerate(self.reading.norms().tolist())))
+        self.reading, self.clip_factor = reading, None
+        self.samples.pop("grad_max", None)
+
+    def settle(self) -> bool:
+        """Whether a policy withheld the step; waits for the device where that is known only there."""
+        self.skipped = self.skipped or (self.act is not None and self.act.told().skip)
+        return self.skipped
 
 
 # A quick step, as (step, time, losses, lr, lr_max, numbers of the plan in force, watch_seconds, evaluations).
@@ -75,6 +98,7 @@ class WatchedOptimizer:
         self.index = index
         self.steps = 0
         self.pending: StepRow | None = None
+        self.guard: StepGuard | None = None
         self.depth = 0
         self.nests = False  # its step calls its parent's
         self.evaluates_once = False  # the closure, where it was given one last time
@@ -234,16 +258,27 @@ class WatchedOptimizer:
             "lr": _floats([row.lr for row in block]),
             "lr_max": _floats([row.lr_max for row in block]),
             "evaluations": np.array([row.evaluations for row in block]),
-            "skipped": np.array([row.skipped for row in block]),
+            "skipped": np.array([row.settle() for row in block]),
             "loss_scale": _floats([row.loss_scale for row in block]),
             "sampled": np.array([row.sampled for row in block]),
             "watch_seconds": np.array([row.watch_seconds for row in block]),
         }
         self._send_steps(steps, columns, applied, raw)
         self._send_tensors(steps, block[0].samples, applied, raw)  # a sampled step is a block of its own
+        self._send_guard(block, raw)
         if self._plan is not None and not self._plan.on_cpu and (bad := ~np.isfinite(raw).all(1)).any():
             first = int(bad.argmax())  # on a device it is only known now
             self.tell_nonfinite(block[first], raw[first])
+
+    def _send_guard(self, block: list[StepRow], raw: Norms) -> None:
+        if self.guard is None:
+            return
+        for row, norms in zip(block, raw, strict=True):
+            if row.act is not None and row.act.is_late:
+                self.guard.log.add(row.step, float(np.linalg.norm(norms)), row.act.told())
+        columns = self.guard.log.take(self.index)
+        if columns is not None:
+            self._outbox.rows("guard", columns)
 
     def tell_nonfinite(
         self,
@@ -299,6 +334,9 @@ class WatchedOptimizer:
         if any(row.clip_factor is not None for row in block):
             factors = np.array([1.0 if row.clip_factor is None else row.clip_factor for row in block])
             applied = read * factors[:, None]
+        if any(row.act is not None for row in block):
+            scales = [1.0 if row.act is None or row.settle() else row.act.factor() for row in block]
+            applied = np.array([norms * scale for norms, scale in zip(applied, scales, strict=True)])
         return applied, raw
 
     def _send_steps(self, steps: Norms, columns: dict[str, Any], applied: Norms, raw: Norms) -> None:

@@ -23,6 +23,7 @@ from ._batch import BatchKeeper
 from ._clips import ClipCall, ClipReader
 from ._closures import closure_of, followed, with_closure
 from ._failures import FailureTeller
+from ._guards import Guards
 from ._losses import LossReader
 from ._modules import ModuleReader
 from ._norms import Reading, dense_values
@@ -59,6 +60,7 @@ class TorchWatch:
         self._validation = ValidationPasses(session)
         self._losses = LossReader(self._guard, self._any_in_training, self._validation.add)
         self._clips = ClipReader(self._guard, self._note_clip)
+        self.guards = Guards(session.policies, self._say_unseen)
         self._batch = BatchKeeper(self._guard, self._position) if session.keeps_batch else None
 
     def attach(self) -> None:
@@ -91,6 +93,12 @@ class TorchWatch:
     def snapshot_seconds(self) -> float:
         """Time that copies for the black box have taken."""
         return sum(watched.failures.keeper.seconds for watched in self._every)
+
+    def guard_anew(self, optimizer: Optimizer) -> None:
+        """Other policies guard this optimizer now."""
+        entry = self._found.get(id(optimizer))
+        if entry is not None:
+            self.guards.give(entry[1], optimizer)
 
     # Steps of optimizers that are not `torch.optim`'s, but stand in for themselves with `param_groups` and `state`.
 
@@ -147,7 +155,13 @@ class TorchWatch:
             began = monotonic()
             try:
                 watched = find(optimizer)
-                if clock.on or scaler.is_used or validation.is_under_way or watched.pending is not None:
+                if (
+                    watched.guard is not None
+                    or clock.on
+                    or scaler.is_used
+                    or validation.is_under_way
+                    or watched.pending is not None
+                ):
                     return full_step(watched, optimizer, args, kwargs)
                 if kwargs or len(args) > 1:
                     return self._quick_closure(watched, optimizer, args, kwargs)
@@ -185,15 +199,18 @@ class TorchWatch:
                 watched.depth += 1
                 watched.nests = True
                 return None
+            self.guards.restore(watched, optimizer)
             watched.finish_step()  # the step before ended in an exception
         watched.depth = 0
         self._scaler.note_step(optimizer)
         closure = closure_of(args, kwargs)
         if closure is not None:
+            self.guards.before_closure(watched, optimizer)
             return with_closure(
                 args, kwargs, followed(closure, self._guard(self._after_evaluation), watched, optimizer)
             )
         self._measure(watched, optimizer)
+        self.guards.act(watched, optimizer)
         return None
 
     def _follow(self, on: bool) -> None:
@@ -209,6 +226,7 @@ class TorchWatch:
         """Read the gradients after the closure's first evaluation, before anything is changed."""
         if watched.pending is None:
             self._measure(watched, optimizer)
+        self.guards.act(watched, optimizer)
         if watched.pending is not None:
             watched.pending.evaluations += 1
 
@@ -250,6 +268,7 @@ class TorchWatch:
             watched.send()
             watched.rename(optimizer)
             self._describe()
+            self.guards.give(watched, optimizer)
         grads = [g for g in every if g is not None]
         if watched.is_sharded:
             grads = [dense_values(g) for g in grads]
@@ -320,6 +339,7 @@ class TorchWatch:
         if watched.depth:
             watched.depth -= 1
             return
+        self.guards.restore(watched, optimizer)
         row = watched.pending
         if row is None:
             return
@@ -386,6 +406,7 @@ class TorchWatch:
         watched = WatchedOptimizer(
             len(self._every), optimizer, self._outbox, FailureTeller(self._session, self._scaler, self._batch)
         )
+        self.guards.give(watched, optimizer)
         if not self._every:
             self._session.position = self._position
         self._found[id(optimizer)] = (ref(optimizer), watched)

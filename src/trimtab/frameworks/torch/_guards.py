@@ -1,0 +1,81 @@
+"""What guards the optimizers of a watched process, and their steps as the record shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from weakref import WeakKeyDictionary
+
+import torch
+
+from trimtab._language import t
+
+from ...policies import Policy, guarding
+from .._guarding import Acts, say
+from ._guarding import Given, StepGuard, gradients_of, layout_of
+from ._optimizers import StandIn, StepRow, WatchedOptimizer
+
+Optimizer = torch.optim.Optimizer
+
+
+class Guards:
+    """The policies that every optimizer gets (`trimtab run --with`), and those that one was given (`trimtab.guard`)."""
+
+    def __init__(self, policies: Sequence[str], say_unseen: Callable[[str, str], None]) -> None:
+        self._policy = guarding(policies) if policies else None
+        self._own: WeakKeyDictionary[Optimizer, Policy] = WeakKeyDictionary()
+        self._say_unseen = say_unseen
+
+    def set(self, optimizer: Optimizer, policy: Policy) -> None:
+        """Guard this optimizer by `policy`, whatever guards the others."""
+        self._own[optimizer] = policy
+
+    def give(self, watched: WatchedOptimizer, optimizer: Optimizer) -> None:
+        """Have an optimizer guarded from its next step on; with a new memory, if it was guarded before."""
+        policy = self._own.get(optimizer, self._policy)
+        if policy is None:
+            return
+        if watched.is_sharded or isinstance(optimizer, StandIn):
+            what = "sharded parameters" if watched.is_sharded else "optimizers of this library"
+            self._say_unguarded(f"{what} cannot be guarded yet")
+            return
+        roots = [root for r in watched.naming.roots if (root := r()) is not None]
+        watched.guard = StepGuard(policy, optimizer, layout_of(optimizer, roots))
+
+    def act(self, watched: WatchedOptimizer, optimizer: Optimizer) -> None:
+        """Let the policies act on the pending step. Where that fails, the training goes on without them."""
+        if watched.guard is None or watched.pending is None:
+            return
+        try:
+            _act(watched, watched.guard, optimizer, watched.pending)
+        except Exception as error:
+            watched.guard.restore(optimizer)
+            watched.guard = None
+            self._say_unguarded(f"{type(error).__name__}: {error}")
+
+    def before_closure(self, watched: WatchedOptimizer, optimizer: Optimizer) -> None:
+        """A step begins that will evaluate its closure."""
+        if watched.guard is not None and isinstance(optimizer, torch.optim.LBFGS):
+            watched.guard.keep(optimizer)
+
+    def restore(self, watched: WatchedOptimizer, optimizer: Optimizer) -> None:
+        """The step is over."""
+        if watched.guard is not None and watched.guard.is_holding:
+            watched.guard.restore(optimizer)
+
+    def _say_unguarded(self, why: str) -> None:
+        self._say_unseen("a guarded training", f"No policy acts: {why}.")
+        say(t("guard: {why}; the training goes on unguarded", why=why))
+
+
+def _act(watched: WatchedOptimizer, guard: StepGuard, optimizer: Optimizer, row: StepRow) -> None:
+    parameters, grads, present = gradients_of(optimizer)
+    if row.evaluations:
+        row.reading = watched.read(grads, present)  # the closure was evaluated again
+    given = Given(parameters, grads, present, row.true_norms(), row.grad_scale, row.raw_norm())
+    row.act = guard.act(optimizer, row.step, given)
+    if row.act is None:
+        return
+    if row.act.scale is None:
+        row.note_mapped(watched.read(grads, present))
+    elif isinstance(row.act.acts, Acts):
+        row.skipped = row.skipped or row.act.acts.skip
