@@ -58,6 +58,9 @@ class PlantedRecord:
     def metrics(self) -> dict[str, np.ndarray]:
         return self.rows["metrics"]
 
+    def guard(self) -> dict[str, np.ndarray]:
+        return self.rows.get("guard", table("guard", 0))
+
 
 def table(name: str, rows: int, /, **columns: Any) -> dict[str, np.ndarray]:
     """A table of which only `columns` were measured; scalars stand for every row."""

@@ -67,6 +67,7 @@ NAMES: dict[str, str] = {
 
 #: What could not be seen, by the name that the record has for it.
 UNSEEN: dict[str, str] = {
+    "a guarded training": "守护：没有策略在起作用，训练不受守护",
     "no step": (
         "反向传播运行过，但没有看到优化器的更新：可能漏了 optimizer.step()，或整步由 torch.compile 编译，或是手写的"
     ),

@@ -30,6 +30,7 @@ from ._finding import OUTCOMES as OUTCOMES
 from ._finding import SEVERITIES as SEVERITIES
 from ._finding import Cause as Cause
 from ._finding import Finding as Finding
+from ._finding import Guarded as Guarded
 from ._finding import Verdict as Verdict
 from ._finding import at_least as at_least
 from ._finding import plain as plain

@@ -75,13 +75,42 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class Guarded:
+    """One policy over a run: of `steps` it changed `acted`, of these it left out `skipped`.
+
+    `least_scale`: least factor on any gradient, 1 where it scaled none. `warns`: what it may hide; empty mostly.
+    """
+
+    policy: str
+    steps: int
+    acted: int
+    skipped: int
+    least_scale: float = 1.0
+    warns: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        return dict(vars(self))
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Guarded:
+        return cls(
+            policy=str(data["policy"]),
+            steps=int(data["steps"]),
+            acted=int(data["acted"]),
+            skipped=int(data["skipped"]),
+            least_scale=float(data.get("least_scale", 1.0)),
+            warns=str(data.get("warns", "")),
+        )
+
+
+@dataclass(frozen=True)
 class Verdict:
     """The judgement on a run.
 
     `compared`: sentences that say what was compared with what, so that "trained" is a claim with
     its evidence. `reason`: why the outcome is what it is where no finding says so. `parts`: one
     Verdict per model for a process that trains several in turn, else empty. `loss`: "first", "last" and
-    "chance" of the loss that was judged, each only if it is known.
+    "chance" of the loss that was judged, each only if it is known. `guard`: what each policy of a guarded training did.
     """
 
     outcome: str
@@ -92,6 +121,7 @@ class Verdict:
     parts: tuple[Verdict, ...] = ()
     name: str = ""
     loss: Mapping[str, float] = field(default_factory=dict)
+    guard: tuple[Guarded, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -102,6 +132,7 @@ class Verdict:
             "reason": self.reason,
             "compared": list(self.compared),
             "loss": plain(self.loss),
+            "guard": [plain(policy.to_json()) for policy in self.guard],
             "parts": [part.to_json() for part in self.parts],
             "findings": [finding.to_json() for finding in self.findings],
         }
@@ -117,6 +148,7 @@ class Verdict:
             parts=tuple(cls.from_json(part) for part in data.get("parts", ())),
             name=str(data.get("name", "")),
             loss={str(key): float(value) for key, value in dict(data.get("loss", {})).items()},
+            guard=tuple(Guarded.from_json(policy) for policy in data.get("guard", ())),
         )
 
 

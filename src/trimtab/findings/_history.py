@@ -46,6 +46,7 @@ class RecordLike(Protocol):
     def series(self) -> Sequence[SeriesLike]: ...
     def events(self) -> Columns: ...
     def metrics(self) -> Columns: ...
+    def guard(self) -> Columns: ...
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ class Track:
 
     @cached_property
     def skipped(self) -> Array:
-        """Shape (rows,): a gradient scaler withheld the step."""
+        """Shape (rows,): a gradient scaler or a policy withheld the step."""
         return np.asarray(self.columns["skipped"], dtype=bool)
 
     @cached_property

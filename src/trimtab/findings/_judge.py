@@ -12,6 +12,7 @@ from .._language import t
 from ._crash import interrupted, status_of
 from ._evidence import optimizer_name
 from ._finding import OUTCOMES, SEVERITIES, Finding, Verdict, at_least
+from ._guarded import guarded
 from ._history import History, RecordLike, Track
 from ._lost import lost
 from ._non_finite import RECOVERY_STEPS, first_bad
@@ -32,7 +33,9 @@ def judge_with(troubles: Sequence[Trouble], record: RecordLike, *, live: bool = 
     A diverging loss overflows statistics of it (squares, differences); infinity is the right answer there.
     """
     with np.errstate(over="ignore", invalid="ignore"):
-        return _judge(troubles, record, live)
+        groups = parts(record)
+        verdict = _judge(troubles, record, groups, live)
+        return replace(verdict, guard=guarded(record, [track for group in groups for track in group]))
 
 
 def with_alarms(verdict: Verdict, alarms: Sequence[Finding]) -> Verdict:
@@ -50,8 +53,7 @@ def with_alarms(verdict: Verdict, alarms: Sequence[Finding]) -> Verdict:
     return replace(verdict, findings=tuple(findings))
 
 
-def _judge(troubles: Sequence[Trouble], record: RecordLike, live: bool) -> Verdict:
-    groups = parts(record)
+def _judge(troubles: Sequence[Trouble], record: RecordLike, groups: Sequence[tuple[Track, ...]], live: bool) -> Verdict:
     whole = History(record, tuple(track for group in groups for track in group), live)
     run_findings = _apply([trouble for trouble in troubles if trouble.whole_run], whole)
     rules = [trouble for trouble in troubles if not trouble.whole_run]

@@ -13,7 +13,7 @@ from ._history import Array, Event, History, Track
 from ._text import listed, number, plural
 from ._trouble import Trouble
 from .causes import Case, explain
-from .causes._numbers import MANY_SKIPS
+from .causes._numbers import MANY_SKIPS, is_withheld_by_guard
 from .causes._readings import longest_streak
 
 RECOVERY_STEPS = 3
@@ -212,17 +212,29 @@ def _scaler_finding(history: History, track: Track, row: int, length: int) -> Fi
     losses = track.loss[track.loss_rows >= row]
     hopeless = not ended and len(losses) > 0 and not np.isfinite(losses).any()
     step = int(track.step[row])
-    causes, remedies = explain(Case("non-finite", history, track, step, int(track.step[last])), SCALER_CAUSES)
+    by_guard = is_withheld_by_guard(track)
+    known = TROUBLE.causes if by_guard else SCALER_CAUSES
+    causes, remedies = explain(Case("non-finite", history, track, step, int(track.step[last])), known)
     return Finding(
         "non-finite",
         "warning" if ended else "fatal" if hopeless else "serious",
         step,
         int(track.step[last]),
-        _says_scaler(step, length, scale, float(losses[0]) if hopeless else None),
+        _says_guard(step, length)
+        if by_guard
+        else _says_scaler(step, length, scale, float(losses[0]) if hopeless else None),
         _where(history, track, next(iter(history.events_of("nonfinite", track)), None)),
         {"skipped_in_a_row": length, "threshold": MANY_SKIPS, "loss_scale": scale},
         causes,
         remedies,
+    )
+
+
+def _says_guard(step: int, length: int) -> str:
+    return t(
+        "the guard left out {length} steps in a row from step {step} on: no gradient of them could be used",
+        length=length,
+        step=step,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from .._errors import TrimtabError
@@ -34,16 +35,11 @@ def guard(optimizer: T, model: Any = None, *policies: str | Policy) -> T:
 
     policy = guarding(policies, with_default=not policies)
     if "torch" in sys.modules and isinstance(optimizer, sys.modules["torch"].optim.Optimizer):
-        from ..frameworks.torch import guard as guard_torch
-
-        session: Any = current()
-        guard_torch(session, optimizer, model, policy)
+        # By name, as at the import of a framework: who has none must not need it.
+        import_module("trimtab.frameworks.torch").guard(current(), optimizer, model, policy)
         return optimizer
     if isinstance(optimizer, tuple) and hasattr(optimizer, "init") and hasattr(optimizer, "update"):
-        from ..frameworks.optax._guarded import guard as guard_optax
-
-        guarded: Any = guard_optax(optimizer, policy)
-        return cast(T, guarded)
+        return cast(T, import_module("trimtab.optax").guard(optimizer, policy))
     raise TrimtabError(
         f"guard needs an optimizer of torch.optim or an optax transformation, got {type(optimizer).__name__}; "
         "a Keras training is guarded by `trimtab run --guard train.py`"

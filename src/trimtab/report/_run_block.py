@@ -20,7 +20,7 @@ from ._style import clean, folded, for_terminal, grid
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from trimtab.findings import RecordLike, Verdict
+    from trimtab.findings import Guarded, RecordLike, Verdict
 
 SHORT_SECONDS = 3.0
 MAX_OPTIMIZERS = 3
@@ -43,9 +43,10 @@ def _rows(verdict: Verdict, record: RecordLike, ascii_only: bool, running: bool)
         yield t("steps"), _steps_text(verdict, tracks)
         first = [track for track in tracks if track.process == tracks[0].process]
         for track in first[:MAX_OPTIMIZERS]:
-            yield from _track_rows(track, len(first) > 1, ascii_only)
+            yield from _track_rows(track, len(first) > 1, bool(verdict.guard), ascii_only)
         if len(first) > MAX_OPTIMIZERS:
             yield "", t("and {what} more", what=plural(len(first) - MAX_OPTIMIZERS, "optimizer"))
+        yield from _guard_rows(verdict)
         yield from _metric_rows(record, ascii_only)
         yield t("watching"), _watching_text(tracks)
     yield from _record_rows(record, running)
@@ -62,7 +63,7 @@ def _steps_text(verdict: Verdict, tracks: Sequence[Track]) -> str:
     return t(", ").join(texts)
 
 
-def _track_rows(track: Track, several: bool, ascii_only: bool) -> Iterator[tuple[str, str]]:
+def _track_rows(track: Track, several: bool, guarded: bool, ascii_only: bool) -> Iterator[tuple[str, str]]:
     if several:
         yield (
             t("optim. {index}", index=track.optimizer),
@@ -74,9 +75,32 @@ def _track_rows(track: Track, several: bool, ascii_only: bool) -> Iterator[tuple
     norms = np.asarray(track.columns["grad_norm_raw"], dtype=np.float64)
     if np.isfinite(norms).any():
         yield t("gradient"), curve_text(norms, ascii_only) + ("  " + t("before the clip") if track.clipped else "")
-    if track.clipped:
+    if track.clipped and not guarded:
         yield t("clipped"), _clip_text(track)
     yield t("rate"), _rate_text(track, several, ascii_only)
+
+
+def _guard_rows(verdict: Verdict) -> Iterator[tuple[str, str]]:
+    label = t("guard")
+    for policy in verdict.guard:
+        yield label, policy.warns or _guard_text(policy)
+        label = ""
+
+
+def _guard_text(policy: Guarded) -> str:
+    """ "skip=spike left out 3 of 500 steps"."""
+    name, steps = policy.policy, plural(policy.steps, "step")
+    if not policy.acted:
+        return t("{policy} had nothing to do in {steps}", policy=name, steps=steps)
+    if policy.acted == policy.skipped:
+        return t("{policy} left out {count} of {steps}", policy=name, count=f"{policy.skipped:,}", steps=steps)
+    count = f"{policy.acted - policy.skipped:,}"
+    if policy.least_scale < 1.0:
+        least = number(policy.least_scale)
+        return t(
+            "{policy} scaled {count} of {steps}, at most by {scale}", policy=name, count=count, steps=steps, scale=least
+        )
+    return t("{policy} changed {count} of {steps}", policy=name, count=count, steps=steps)
 
 
 def _clip_text(track: Track) -> str:

@@ -154,8 +154,12 @@ class Record:
         """All rows of `metrics`."""
         return self.table("metrics")
 
+    def guard(self) -> Columns:
+        """All rows of `guard`."""
+        return self.table("guard")
+
     def table(self, name: str) -> Columns:
-        """All rows of `steps`, `losses`, `metrics` or `events`, read once."""
+        """All rows of `steps`, `losses`, `guard`, `metrics` or `events`, read once."""
         if name not in self._tables:
             self._tables[name] = self.source.whole(name) if name in TABLES else no_rows(TABLES[name])
         return self._tables[name]

@@ -285,8 +285,8 @@ GUARD = Table(
             "scale",
             "<f4",
             "",
-            "Least factor by which it multiplied a gradient. Null where it withheld the step, or maps gradients entry by "
-            "entry, which it does at every step.",
+            "Least factor by which it multiplied a gradient. Null where it withheld the step, or maps gradients entry "
+            "by entry, which it does at every step.",
         ),
     ),
 )

@@ -62,7 +62,8 @@ def _reason(name: str, what: str) -> str:
 
 def _overflow(case: Case) -> Clue | None:
     first, length = longest_streak(case.track.skipped)
-    if length >= MANY_SKIPS and int(case.track.step[first]) == case.first_step:
+    by_scaler = length >= MANY_SKIPS and not is_withheld_by_guard(case.track)
+    if by_scaler and int(case.track.step[first]) == case.first_step:
         why = t("half precision ends at 65,504; now and then a skip is normal, ten in a row are not")
         return Clue(why, STRONG, ("precision=bf16",))
     op = forward_operation(case)
@@ -81,6 +82,11 @@ def _overflow(case: Case) -> Clue | None:
 
 def _formats(track: Track) -> set[str]:
     return {str(entry.get("dtype")) for entry in tensors(track)}
+
+
+def is_withheld_by_guard(track: Track) -> bool:
+    """Steps that were left out were so by a policy: no gradient scaler is at work."""
+    return bool(track.series.info.get("policies")) and not _is_scaled(track)
 
 
 def _is_scaled(track: Track) -> bool:

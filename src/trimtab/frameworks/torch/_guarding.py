@@ -91,7 +91,8 @@ class StepGuard:
         self._amp: tuple[Any, Any] | None = None
         self._before: tuple[list[Tensor], list[tuple[Any, Any]]] | None = None
         self._undo = False
-        self.log = GuardLog([part.text for part in policy.parts], _loss_of(ref(optimizer)))
+        self.policies = [part.text for part in policy.parts]
+        self.log = GuardLog(self.policies, _loss_of(ref(optimizer)))
 
     @torch.no_grad()
     def act(self, optimizer: Optimizer, step: int, given: Given) -> Act | None:

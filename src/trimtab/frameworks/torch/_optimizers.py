@@ -129,7 +129,8 @@ class WatchedOptimizer:
     @property
     def info(self) -> dict[str, Any]:
         """What `series.info` says of this optimizer."""
-        return self._facts | {"untrained": self.untrained.names}
+        guard = {} if self.guard is None else {"policies": self.guard.policies}
+        return self._facts | {"untrained": self.untrained.names} | guard
 
     def read(self, grads: list[Tensor], present: list[int] | None) -> Reading:
         """Norms of `grads`; `present` are the places of those parameters that have one, None for all."""

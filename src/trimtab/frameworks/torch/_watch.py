@@ -99,6 +99,7 @@ class TorchWatch:
         entry = self._found.get(id(optimizer))
         if entry is not None:
             self.guards.give(entry[1], optimizer)
+            self._describe()
 
     # Steps of optimizers that are not `torch.optim`'s, but stand in for themselves with `param_groups` and `state`.
 
@@ -267,8 +268,8 @@ class TorchWatch:
         if len(every) != watched.parameters:
             watched.send()
             watched.rename(optimizer)
-            self._describe()
             self.guards.give(watched, optimizer)
+            self._describe()
         grads = [g for g in every if g is not None]
         if watched.is_sharded:
             grads = [dense_values(g) for g in grads]

@@ -1,0 +1,38 @@
+"""Guarded trainings: what the policies do, and did."""
+
+from __future__ import annotations
+
+GUARD: dict[str, str] = {
+    "leaves out step {step} (gradient norm {norm:.3g})": "跳过了第 {step} 步（梯度范数 {norm:.3g}）",
+    "changes the gradients, from step {step} on": "从第 {step} 步起改动梯度",
+    "scales the gradient of step {step} by {scale:.3g} (norm {norm:.3g})": (
+        "把第 {step} 步的梯度乘以 {scale:.3g}（范数 {norm:.3g}）"
+    ),
+    "guard: {policy} {does}; what it does later is in the record": "守护：{policy} {does}；此后的动作见记录",
+    "weights are not finite: they were lost before step {first}": "权重中已有 NaN 或无穷，在第 {first} 步之前就已失效",
+    "the weights are finite still, but no gradient has been usable since step {first}": (
+        "权重仍然有限，但自第 {first} 步起没有一个梯度可用"
+    ),
+    "guard: all of the last {count} steps were left out: {why}. No guard saves this training; "
+    "`trimtab show` says what went wrong": (
+        "守护：最近 {count} 步全部被跳过：{why}。任何守护都救不了这次训练；可用 `trimtab show` 查看出了什么问题"
+    ),
+    "guard: {why}; the training goes on unguarded": "守护：{why}；训练继续，但不再受守护",
+    "guard": "守护",
+    "{policy} had nothing to do in {steps}": "{policy} 在 {steps}中没有动作",
+    "{policy} left out {count} of {steps}": "{policy} 在 {steps}中跳过了 {count} 步",
+    "{policy} scaled {count} of {steps}, at most by {scale}": (
+        "{policy} 在 {steps}中缩放了 {count} 步，最小系数 {scale}"
+    ),
+    "{policy} changed {count} of {steps}": "{policy} 在 {steps}中改动了 {count} 步",
+    "{policy} left out {share} of the steps: it hides a fault that comes back. What the findings name as its cause is "
+    "to be changed": "{policy} 跳过了 {share} 的步：它掩盖了一个反复出现的故障，应当去改上面所列的原因",
+    "{policy} scaled {share} of the steps, to {factor} of their length as a rule: how long a step is no longer "
+    "depends on the gradient. A threshold near the usual norm leaves the usual step alone": (
+        "{policy} 缩放了 {share} 的步，通常缩到原长的 {factor}：步长已与梯度大小无关。"
+        "把阈值设在通常的范数附近，平常的步便不受影响"
+    ),
+    "the guard left out {length} steps in a row from step {step} on: no gradient of them could be used": (
+        "从第 {step} 步起，守护连续跳过了 {length} 步：这些步的梯度都不可用"
+    ),
+}
