@@ -14,6 +14,7 @@ import trimtab
 from trimtab._chinese import CHINESE, MEASURES, NAMES, UNSEEN
 from trimtab._language import counted, described, speaking, spoken, t, users_language
 from trimtab.findings import CAUSES, TROUBLES
+from trimtab.policies import POLICIES
 
 SOURCE = Path(trimtab.__file__).parent
 VARIABLES = ("TRIMTAB_LANG", "LC_ALL", "LC_MESSAGES", "LANG")
@@ -52,8 +53,8 @@ def test_every_noun_has_its_measure_word_and_no_entry_is_left_over():
     assert MEASURES.keys() == nouns()
 
 
-def test_every_trouble_and_cause_has_its_line_and_no_entry_is_left_over():
-    names = {trouble.name for trouble in TROUBLES} | CAUSES.keys()
+def test_every_trouble_cause_and_policy_has_its_line_and_no_entry_is_left_over():
+    names = {trouble.name for trouble in TROUBLES} | CAUSES.keys() | POLICIES.keys()
     assert sorted(names - NAMES.keys()) == []
     assert sorted(NAMES.keys() - names) == []
 

@@ -19,6 +19,8 @@ GUARD: dict[str, str] = {
     ),
     "guard: {why}; the training goes on unguarded": "守护：{why}；训练继续，但不再受守护",
     "guard": "守护",
+    "Policies: what `trimtab run --with` does to a step's gradients": "策略：`trimtab run --with` 对每一步梯度的处理",
+    "Settings": "参数",
     "{policy} had nothing to do in {steps}": "{policy} 在 {steps}中没有动作",
     "{policy} left out {count} of {steps}": "{policy} 在 {steps}中跳过了 {count} 步",
     "{policy} scaled {count} of {steps}, at most by {scale}": (

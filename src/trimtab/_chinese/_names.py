@@ -2,6 +2,20 @@
 
 #: Troubles and causes, a line each.
 NAMES: dict[str, str] = {
+    # policies
+    "clip=global": "过长的总梯度缩回到给定的范数，方向不变。",
+    "clip=value": "每个梯度分量截断到给定的大小。",
+    "clip=tensor": "每个张量的梯度各自缩回到给定的范数。",
+    "clip=autoclip": "把总梯度裁剪到迄今各步范数（含本步）的一个低百分位。",
+    "clip=zclip": "范数明显高出滑动平均时，裁剪总梯度。",
+    "clip=adagc": "把每个张量的梯度裁剪到略高于其裁剪后范数的滑动平均。",
+    "clip=agc": "把每个单元的梯度裁剪到其权重长度的一小部分。",
+    "skip=nonfinite": "梯度中出现 NaN 或无穷时，跳过这一步。",
+    "skip=spike": "梯度远长于此前接受的各步时，跳过这一步。",
+    "gradient=normalised": "保留总梯度的方向，长度固定。",
+    "gradient=sign": "每个权重移动同样的距离，方向由其梯度决定。",
+    "gradient=centralised": "每个单元的梯度减去其均值，使该单元权重之和不变。",
+    # troubles and causes
     "exploding-gradient": "信号随深度增大若干个数量级，或梯度范数在几步之内增大若干个数量级。",
     "vanishing-gradient": "信号从第一层到最后一层缩小若干个数量级，或梯度在反向传播途中如此缩小。",
     "non-finite": "损失、梯度或权重中出现了 NaN 或无穷大。",

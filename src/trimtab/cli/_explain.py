@@ -1,9 +1,10 @@
-"""Explain a trouble or a cause: what is measured, why it hurts, what it is not, what to try.
+"""Explain a trouble, a cause or a policy: what is measured, why it hurts, what it is not, what to try.
 
 examples:
-  trimtab explain                        all troubles and causes, a line each
+  trimtab explain                        all troubles, causes and policies, a line each
   trimtab explain vanishing-gradient
   trimtab explain learning-rate-too-high
+  trimtab explain clip=zclip
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", nargs="?", metavar="NAME", help="a trouble or a cause; without it all are listed")
+    parser.add_argument(
+        "name", nargs="?", metavar="NAME", help="a trouble, a cause or a policy; without it all are listed"
+    )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 

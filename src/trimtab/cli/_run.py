@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="POLICY",
         help="guard the training: clip its gradients or leave out steps, as clip=global:1.0 or skip=spike; repeatable, "
-        "they act in order. `trimtab explain policies` lists them",
+        "they act in order. `trimtab explain` lists them",
     )
     parser.add_argument(
         "--guard",

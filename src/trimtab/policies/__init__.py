@@ -16,6 +16,8 @@ from ._clip_global_norm import clip_global_norm as clip_global_norm
 from ._clip_tensor_norm import clip_tensor_norm as clip_tensor_norm
 from ._clip_value import clip_value as clip_value
 from ._compose import compose as compose
+from ._explained import Explained as Explained
+from ._explained import explain_maker
 from ._normalised import gradient_normalised as gradient_normalised
 from ._parse import parse_with
 from ._policy import Decision as Decision
@@ -70,3 +72,8 @@ def guarding(policies: Iterable[str | Policy] = (), *, with_default: bool = Fals
     named = {part.name for policy in given for part in policy.parts or (policy,)}
     default = [parse_policy(text) for text in GUARD if with_default and text not in named]
     return compose(*default, *given)
+
+
+def explained(name: str) -> Explained:
+    """What the policy of this name does, from its own documentation."""
+    return explain_maker(name, POLICIES[name])

@@ -1,4 +1,4 @@
-"""The page of a trouble, as plain text for the terminal and as Markdown for the documentation."""
+"""The page of a trouble, a cause or a policy, as plain text for the terminal and as Markdown for the documentation."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import shutil
 from typing import Any
 
 from trimtab.findings import CAUSES, TROUBLES, Trouble
+from trimtab.policies import POLICIES, Explained, explained
 
 from .._language import described, t
 from ._folded import divided
@@ -13,10 +14,17 @@ from ._folded import divided
 MAX_WIDTH = 88
 
 
-def as_json(found: Trouble | str | None) -> Any:
-    """What `--json` prints: a trouble's fields, a cause's paragraph, or the list of both."""
+def as_json(found: Trouble | Explained | str | None) -> Any:
+    """What `--json` prints: a trouble's or a policy's fields, a cause's paragraph, or the list of all."""
     if found is None:
-        return {"troubles": {trouble.name: trouble.summary for trouble in TROUBLES}, "causes": CAUSES}
+        policies = {name: explained(name).summary for name in POLICIES}
+        return {
+            "troubles": {trouble.name: trouble.summary for trouble in TROUBLES},
+            "causes": CAUSES,
+            "policies": policies,
+        }
+    if isinstance(found, Explained):
+        return vars(found)
     if isinstance(found, str):
         return {"cause": found}
     fields = ("name", "summary", "measures", "hurts", "is_not", "threshold", "causes", "remedies", "sources")
@@ -25,20 +33,27 @@ def as_json(found: Trouble | str | None) -> Any:
 
 def listing() -> str:
     """All names, a line each."""
-    wide = max(map(len, [*CAUSES, *(trouble.name for trouble in TROUBLES)])) + 2
+    wide = max(map(len, [*CAUSES, *POLICIES, *(trouble.name for trouble in TROUBLES)])) + 2
     troubles = [_fold(described(trouble.name, trouble.summary), trouble.name, wide) for trouble in TROUBLES]
     causes = [_fold(described(name, _first_sentence(text)), name, wide) for name, text in CAUSES.items()]
-    titles = t("Troubles: what is seen"), t("Causes: what, once changed, cures it")
+    policies = [_fold(described(name, explained(name).summary), name, wide) for name in POLICIES]
+    titles = (
+        t("Troubles: what is seen"),
+        t("Causes: what, once changed, cures it"),
+        t("Policies: what `trimtab run --with` does to a step's gradients"),
+    )
     following = t("next: {command}", command="trimtab explain NAME")
-    return "\n".join([titles[0], *troubles, "", titles[1], *causes, "", following])
+    return "\n".join([titles[0], *troubles, "", titles[1], *causes, "", titles[2], *policies, "", following])
 
 
 def _first_sentence(text: str) -> str:
     return text.split(". ")[0].split(": ")[0].rstrip(".") + "."
 
 
-def text(name: str, found: Trouble | str) -> str:
+def text(name: str, found: Trouble | Explained | str) -> str:
     """A page of plain text, folded to the terminal. Headings and the summary are in the language spoken."""
+    if isinstance(found, Explained):
+        return _policy_text(found)
     if isinstance(found, str):
         summary = described(name, "")
         return "\n\n".join([t("{name}: a cause", name=name), *filter(None, [summary and _fold(summary)]), _fold(found)])
@@ -49,6 +64,19 @@ def text(name: str, found: Trouble | str) -> str:
         )
         blocks.append("\n".join([title, *lines]))
     return "\n\n".join(blocks)
+
+
+def _policy_text(policy: Explained) -> str:
+    """Formulas stand in lines of their own, so that the text is not folded anew."""
+    settings = ", ".join(f"{key}" if value is None else f"{key} ({value:g})" for key, value in policy.settings.items())
+    blocks = [policy.name, _fold(described(policy.name, policy.summary)), _indented(policy.text)]
+    if settings:
+        blocks.append(t("Settings") + f"\n  {settings}")
+    return "\n\n".join(filter(None, blocks))
+
+
+def _indented(lines: str) -> str:
+    return "\n".join(f"  {line}".rstrip() for line in lines.splitlines())
 
 
 def markdown(trouble: Trouble) -> str:
