@@ -24,6 +24,7 @@ types: .venv/for-dev
 
 bench: .venv/for-dev
 	$(BIN)/python benchmarks/watch.py
+	$(BIN)/python benchmarks/guard.py
 	$(BIN)/python benchmarks/record.py
 
 clean:

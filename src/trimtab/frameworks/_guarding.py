@@ -11,7 +11,11 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from trimtab._language import speaking, t, users_language
+
+from ._rows import total_norm
 
 #: So many steps left out on end, and the training will not come back by itself.
 HOPELESS = 50
@@ -52,15 +56,15 @@ class GuardLog:
         self._skipped_last = -1
         self._skipped_since = -1
 
-    def add(self, step: int, norm: float, acts: Acts) -> None:
-        """At this step the policies acted. `norm`: the gradient's before them."""
+    def add(self, step: int, norms: np.ndarray[Any, Any], acts: Acts) -> None:
+        """At this step the policies acted. `norms`: of the gradients before them."""
         for policy, skipped, scale in zip(self._policies, acts.skipped, acts.scales, strict=True):
             if not skipped and (scale == 1.0 or acts.skip):
                 continue
             self._rows.append((step, policy, skipped, None if skipped else scale))
             if policy not in self._said:
                 self._said.add(policy)
-                self._say_first(step, policy, norm, skipped, scale)
+                self._say_first(step, policy, float(total_norm(norms[None])[0]), skipped, scale)
         if acts.skip:
             self._count_skip(step)
 

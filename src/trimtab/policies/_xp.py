@@ -85,6 +85,8 @@ class NumpyNamespace:
         return np.concatenate(list(arrays))
 
     def where(self, condition: Array, x: Array, y: Array | float) -> Array:
+        if isinstance(condition, np.bool_) and isinstance(x, np.generic) and np.isscalar(y):
+            return x if condition else x.dtype.type(y)  # a tenth of the time
         return np.where(condition, x, np.asarray(y, np.asarray(x).dtype))
 
     def isfinite(self, x: Array) -> Array:

@@ -151,7 +151,7 @@ class StepGuard:
         acts = _first_only([bool(part.skip) for part in decision.parts], [_least(part) for part in decision.parts])
         if acts.nothing:
             return None
-        self.log.add(step, _length(given), acts)
+        self.log.add(step, _on_host(given.norms), acts)
         if acts.skip:
             self._hide(optimizer, given)
             return Act(acts)
@@ -295,7 +295,7 @@ def _first_only(skipped: list[bool], scales: list[float | None]) -> Acts:
 def _least(part: Decision) -> float | None:
     if part.grads is not None:
         return None
-    return 1.0 if part.scale is None else float(np.min(part.scale))
+    return 1.0 if part.scale is None else float(part.scale.min())
 
 
 def _least_tensor(part: Decision) -> Tensor | None:
@@ -311,13 +311,12 @@ def _fetched(decision: Decision) -> Decision:
     return Decision(bool(decision.skip), scale, decision.grads, parts)
 
 
+def _on_host(norms: Norms | Tensor) -> Norms:
+    return norms.cpu().double().numpy() if isinstance(norms, Tensor) else norms
+
+
 def _of_present(scale: Norms, present: list[int] | None) -> Norms:
     return scale if present is None else scale[present]
-
-
-def _length(given: Given) -> float:
-    with np.errstate(all="ignore"):
-        return float(np.linalg.norm(np.asarray(torch.as_tensor(given.norms).cpu())))
 
 
 def _multiply_all(grads: list[Tensor], scale: float) -> None:

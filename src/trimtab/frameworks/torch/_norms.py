@@ -119,6 +119,8 @@ class Reading(NamedTuple):
         """2-norms in the order of the list, shape (n,)."""
         if self.plan is None:
             return np.array(list(self.fixes.values()), dtype=np.float64)
+        if self.plan.is_simple and not self.fixes:
+            return np.array(self.numbers)
         return np.asarray(norm_table(self.plan, [self])[0])
 
     def where_they_are(self, scale: float | Tensor = 1.0) -> Norms | Tensor:

@@ -276,7 +276,7 @@ class WatchedOptimizer:
             return
         for row, norms in zip(block, raw, strict=True):
             if row.act is not None and row.act.is_late:
-                self.guard.log.add(row.step, float(np.linalg.norm(norms)), row.act.told())
+                self.guard.log.add(row.step, norms, row.act.told())
         columns = self.guard.log.take(self.index)
         if columns is not None:
             self._outbox.rows("guard", columns)
