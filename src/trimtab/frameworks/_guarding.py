@@ -82,6 +82,10 @@ class GuardLog:
             "scale": list(scale),
         }
 
+    def forget(self) -> None:
+        """Nobody will take what was added."""
+        self._rows.clear()
+
     def _count_skip(self, step: int) -> None:
         if step != self._skipped_last + 1 or self._skipped_since < 0:
             self._skipped_since = step

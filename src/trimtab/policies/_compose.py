@@ -21,19 +21,23 @@ def compose(*policies: Policy) -> Policy:
     if not parts:
         raise PolicyError("no policy to compose; give at least one, as `clip=global:1.0`")
     _refuse_senseless(parts)
+    norms_needed = tuple(any("norms" in later.needs for later in parts[i + 1 :]) for i in range(len(parts)))
 
     def start(tensors: int, xp: Namespace) -> State:
         return tuple(part.start(tensors, xp) for part in parts)
 
     def decide(state: State, vitals: Vitals, xp: Namespace) -> tuple[State, Decision]:
         with xp.quiet():
-            return _in_turn(parts, state, vitals, xp)
+            return _in_turn(parts, norms_needed, state, vitals, xp)
 
     needs = frozenset().union(*(part.needs for part in parts))
     return Policy(" ".join(part.text for part in parts), decide, start, needs=needs, parts=parts)
 
 
-def _in_turn(parts: tuple[Policy, ...], state: State, vitals: Vitals, xp: Namespace) -> tuple[State, Decision]:
+def _in_turn(
+    parts: tuple[Policy, ...], norms_needed: tuple[bool, ...], state: State, vitals: Vitals, xp: Namespace
+) -> tuple[State, Decision]:
+    """`norms_needed[i]`: one after the i-th policy reads norms."""
     skip, scale, grads = never(vitals), None, None
     memories, decisions = [], []
     for place, part in enumerate(parts):
@@ -48,8 +52,7 @@ def _in_turn(parts: tuple[Policy, ...], state: State, vitals: Vitals, xp: Namesp
             scale = decision.scale if scale is None else scale * decision.scale
         if decision.grads is not None:
             grads = decision.grads
-        needs_norms = any("norms" in later.needs for later in parts[place + 1 :])
-        vitals = _left_by(decision, vitals, needs_norms, xp)
+        vitals = _left_by(decision, vitals, norms_needed[place], xp)
     return tuple(memories), Decision(skip, scale, grads, tuple(decisions))
 
 

@@ -61,6 +61,7 @@ class GuardedAlone:
 
     def _after(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self._guard.restore(optimizer)
+        self._guard.log.forget()
         self._steps += 1
 
     def _act(self, optimizer: Optimizer) -> None:

@@ -94,7 +94,6 @@ class StepGuard:
         self.policies = [part.text for part in policy.parts]
         self.log = GuardLog(self.policies, _loss_of(ref(optimizer)))
 
-    @torch.no_grad()
     def act(self, optimizer: Optimizer, step: int, given: Given) -> Act | None:
         """Decide on a step and change its gradients; None where nothing is to be done.
 
@@ -103,7 +102,8 @@ class StepGuard:
         """
         if isinstance(given.norms, np.ndarray) and not self._maps and not self._on_device:
             return self._act_on_host(optimizer, step, given)
-        return self._act_on_device(optimizer, step, given)
+        with torch.no_grad():
+            return self._act_on_device(optimizer, step, given)
 
     def keep(self, optimizer: Optimizer) -> None:
         """A step begins that evaluates its closure several times, between which it moves the weights."""
@@ -136,9 +136,12 @@ class StepGuard:
     def _act_on_host(self, optimizer: Optimizer, step: int, given: Given) -> Act | None:
         norms = given.norms
         assert isinstance(norms, np.ndarray)
-        squares = np.zeros(self._count, np.float32)
         with np.errstate(over="ignore"):
-            squares[slice(None) if given.present is None else given.present] = np.square(norms)
+            squares = np.square(norms).astype(np.float32)
+        if given.present is not None:
+            all_squares = np.zeros(self._count, np.float32)
+            all_squares[given.present] = squares
+            squares = all_squares
         raw = None if given.raw_norm is None else np.float32(given.raw_norm)
         vitals = Vitals(squares, np.isfinite(norms).all(), layout=self._layout, raw_norm=raw)
         if self._state is None:
@@ -148,6 +151,9 @@ class StepGuard:
 
     def _do(self, optimizer: Optimizer, step: int, given: Given, decision: Decision) -> Act | None:
         """What was decided on the host, or has been fetched."""
+        scale = decision.scale
+        if not decision.skip and decision.grads is None and (scale is None or (scale.ndim == 0 and scale == 1.0)):
+            return None
         acts = _first_only([bool(part.skip) for part in decision.parts], [_least(part) for part in decision.parts])
         if acts.nothing:
             return None
@@ -156,11 +162,15 @@ class StepGuard:
             self._hide(optimizer, given)
             return Act(acts)
         if decision.grads is not None:
-            self._map(given, decision.grads)
+            with torch.no_grad():
+                self._map(given, decision.grads)
             return Act(acts, None)
-        scale = 1.0 if decision.scale is None else decision.scale
-        chosen: float | Norms = float(scale) if np.ndim(scale) == 0 else _of_present(np.asarray(scale), given.present)
-        self._multiply(optimizer, given, chosen)
+        if scale is None or scale.ndim == 0:
+            chosen: float | Norms = 1.0 if scale is None else float(scale)
+        else:
+            chosen = scale if given.present is None else scale[given.present]
+        with torch.no_grad():
+            self._multiply(optimizer, given, chosen)
         return Act(acts, chosen)
 
     def _act_on_device(self, optimizer: Optimizer, step: int, given: Given) -> Act | None:
@@ -313,10 +323,6 @@ def _fetched(decision: Decision) -> Decision:
 
 def _on_host(norms: Norms | Tensor) -> Norms:
     return norms.cpu().double().numpy() if isinstance(norms, Tensor) else norms
-
-
-def _of_present(scale: Norms, present: list[int] | None) -> Norms:
-    return scale if present is None else scale[present]
 
 
 def _multiply_all(grads: list[Tensor], scale: float) -> None:
