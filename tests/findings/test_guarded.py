@@ -56,3 +56,13 @@ def test_the_first_rank_speaks_for_all() -> None:
     columns = {"policy": "clip=global:1", "skipped": False, "scale": 0.5, "optimizer": 0}
     planted.rows["guard"] = table("guard", 4, process=[0, 0, 1, 1], step=[3, 4, 3, 4], **columns)
     assert judge(planted).guard == (Guarded("clip=global:1", 200, 2, 0, 0.5),)
+
+
+def test_steps_left_out_for_their_length_are_not_called_non_finite() -> None:
+    skipped = [40 <= step < 60 for step in range(200)]
+    info = {"policies": ["skip=spike:6"]}
+    verdict = judge(record(series(falling(200), info=info, skipped=skipped)))
+    assert [f.kind for f in verdict.findings] == []
+    lost = judge(record(series(falling(200), info=info, skipped=skipped, nonfinite=[int(s) for s in skipped])))
+    assert [f.kind for f in lost.findings] == ["non-finite"]
+    assert "the guard left out 20 steps in a row from step 40 on" in lost.findings[0].says

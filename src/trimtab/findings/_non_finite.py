@@ -13,7 +13,7 @@ from ._history import Array, Event, History, Track
 from ._text import listed, number, plural
 from ._trouble import Trouble
 from .causes import Case, explain
-from .causes._numbers import MANY_SKIPS, is_withheld_by_guard
+from .causes._numbers import MANY_SKIPS, is_withheld_by_guard, withheld
 from .causes._readings import longest_streak
 
 RECOVERY_STEPS = 3
@@ -34,9 +34,10 @@ def first_lost(track: Track) -> int | None:
 
 def non_finite(history: History) -> Iterator[Finding]:
     for track in history.tracks:
+        streak = longest_streak(withheld(track))
         if first_bad(track) is not None:
             yield _finding(history, track)
-        elif (streak := longest_streak(track.skipped))[1] >= MANY_SKIPS or (not history.live and _never_finite(track)):
+        elif streak[1] >= MANY_SKIPS or (not history.live and _never_finite(track)):
             yield _scaler_finding(history, track, *streak)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..._language import t
 from .._evidence import tensors
-from .._history import Track
+from .._history import Array, Track
 from ._cause import EXACT, STRONG, WEAK, Case, Clue, KnownCause
 from ._operation import forward_operation, nonfinite_event, shown
 from ._process import exception_text
@@ -61,7 +61,7 @@ def _reason(name: str, what: str) -> str:
 
 
 def _overflow(case: Case) -> Clue | None:
-    first, length = longest_streak(case.track.skipped)
+    first, length = longest_streak(withheld(case.track))
     by_scaler = length >= MANY_SKIPS and not is_withheld_by_guard(case.track)
     if by_scaler and int(case.track.step[first]) == case.first_step:
         why = t("half precision ends at 65,504; now and then a skip is normal, ten in a row are not")
@@ -82,6 +82,13 @@ def _overflow(case: Case) -> Clue | None:
 
 def _formats(track: Track) -> set[str]:
     return {str(entry.get("dtype")) for entry in tensors(track)}
+
+
+def withheld(track: Track) -> Array:
+    """Shape (rows,): steps left out since a gradient was not finite. A policy may leave out others too."""
+    if is_withheld_by_guard(track):
+        return track.skipped & (np.asarray(track.columns["nonfinite"]) > 0)
+    return track.skipped
 
 
 def is_withheld_by_guard(track: Track) -> bool:
