@@ -15,7 +15,7 @@ FEW = 2.0
 SHORTEST = 1e-30
 
 
-def skip_spike(threshold: float = 6.0, window: int = 50, patience: int = 10) -> Policy:
+def skip_spike(threshold: float = 6.0, window: int = 50, patience: int = 3) -> Policy:
     """Leave out a step whose gradient is far longer than those of the last accepted steps.
 
     n is the global norm, before the script's own clip where it has one (behind it no spike stands out), h the logs of
@@ -29,7 +29,8 @@ def skip_spike(threshold: float = 6.0, window: int = 50, patience: int = 10) -> 
     be (at k = 1 by a factor of 220; at k = 50 in a quiet training by 6.5). Nothing comes before the first step, which
     passes if it is finite. Short gradients pass.
 
-    After `patience` spikes on end the gradient has a new level: the memory is cleared and the step passes. A
+    After `patience` spikes on end the gradient has a new level: the memory is cleared and the step passes. Few, since
+    a bad batch is one step: where other batches show a spike too, it is the weights, which no skip brings back. A
     gradient that is not finite never passes, and does not count.
 
     Source: z of a robust location and scale, Iglewicz and Hoaglin 1993, How to Detect and Handle Outliers, section
@@ -56,5 +57,5 @@ def skip_spike(threshold: float = 6.0, window: int = 50, patience: int = 10) -> 
         return (history, xp.where(skip, spikes + 1.0, 0.0)), Decision(skip)
 
     needs = frozenset({"norms"})
-    text = text_of("skip=spike", threshold, window=(window, 50), patience=(patience, 10))
+    text = text_of("skip=spike", threshold, window=(window, 50), patience=(patience, 3))
     return Policy(text, protected(decide, needs), start, needs=needs, compares=True)
