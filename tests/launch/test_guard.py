@@ -122,3 +122,37 @@ print(all(bool(torch.isfinite(p).all()) for p in model.parameters()))
     )
     done = bench.watched(["train.py"], ours=["--with", "skip=nonfinite", "--out", "run"])
     assert done.stdout == "True\n"
+
+
+def test_all_ranks_leave_out_the_step_of_which_one_saw_the_bad_batch(bench: Bench) -> None:
+    bench.write(
+        {
+            "train.py": """
+import torch
+import torch.distributed as dist
+
+dist.init_process_group("gloo")
+torch.set_num_threads(1)
+torch.manual_seed(0)
+model = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(8, 1))
+optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
+torch.manual_seed(dist.get_rank())
+for step in range(20):
+    x = torch.randn(4, 8) * (float("nan") if step == 10 and dist.get_rank() == 1 else 1.0)
+    optimizer.zero_grad()
+    model(x).square().mean().backward()
+    optimizer.step()
+total = sum(float(p.detach().double().sum()) for p in model.parameters())
+open(f"rank{dist.get_rank()}", "w").write(f"{total!r} {int(optimizer.state[model.module.bias]['step'])}")
+dist.destroy_process_group()
+"""
+        }
+    )
+    torchrun = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "train.py"]
+    done = bench.watched(torchrun, ours=["--guard", "--out", "run"], quiet=False)
+    assert done.stderr.count("guard: skip=nonfinite leaves out step 10 ") == 1
+    ends = [(bench.directory / f"rank{rank}").read_text() for rank in (0, 1)]
+    assert ends[0] == ends[1]
+    assert ends[0].endswith(" 19")
+    assert "nan" not in ends[0]
+    assert [(p["steps"], p["skipped"]) for p in verdict(bench)["guard"]] == [(20, 1), (20, 0)]
