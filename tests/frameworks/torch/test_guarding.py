@@ -429,3 +429,24 @@ def test_a_spike_is_seen_through_the_scripts_own_clip(watched: Any) -> None:
         optimizer.step()
     watched.finish()
     assert [row["step"] for row in watched.table("steps") if row["skipped"]] == [9]
+
+
+@pytest.mark.parametrize("text", ["clip=global:0.1", "clip=tensor:0.05", "clip=value:0.01"])
+@pytest.mark.parametrize("fused", [False, True])
+def test_a_watched_guard_does_what_one_alone_does(watched: Any, fused: bool, text: str) -> None:
+    models = small_model(), small_model()
+    recorded, alone = (torch.optim.AdamW(model.parameters(), lr=1e-2, fused=fused) for model in models)
+    policy = guarding(["skip=nonfinite", text])
+    adapter.guard(watched, recorded, models[0], policy)
+    adapter.guard(None, alone, models[1], policy)
+    for optimizer, model in ((recorded, models[0]), (alone, models[1])):
+        train(optimizer, model, list(range(40)), bad=20)
+    watched.finish()
+    assert_same_training((models[0], recorded), (models[1], alone))
+    assert not hasattr(recorded, "grad_scale")
+    rows = [row for row in watched.table("guard") if row["optimizer"] == 0]
+    assert [row["step"] for row in rows if row["skipped"]] == [20]
+    assert [row["step"] for row in rows if row["policy"] == text] == [n for n in range(40) if n != 20]
+    steps = [row for row in watched.table("steps") if row["optimizer"] == 0]
+    assert [row["step"] for row in steps] == list(range(40))
+    assert all(row["grad_norm"] < row["grad_norm_raw"] for row in steps if row["step"] != 20)

@@ -11,7 +11,7 @@ from trimtab._language import t
 
 from ...policies import Policy, guarding
 from .._guarding import Acts, say
-from ._guarding import Given, StepGuard, gradients_of, layout_of
+from ._guarding import Act, Given, StepGuard, gradients_of, layout_of
 from ._optimizers import StandIn, StepRow, WatchedOptimizer
 
 Optimizer = torch.optim.Optimizer
@@ -48,9 +48,21 @@ class Guards:
         try:
             _act(watched, watched.guard, optimizer, watched.pending)
         except Exception as error:
-            watched.guard.restore(optimizer)
-            watched.guard = None
-            self._say_unguarded(f"{type(error).__name__}: {error}")
+            self._give_up(watched, watched.guard, optimizer, error)
+
+    def act_quickly(self, watched: WatchedOptimizer, optimizer: Optimizer) -> bool:
+        """The same on a quick step, whose row is in the block already; True where `restore` must follow the step."""
+        guard = watched.guard
+        if guard is None:
+            return False
+        try:
+            parameters, grads, present = gradients_of(optimizer)
+            act = guard.act(optimizer, watched.steps - 1, Given(parameters, grads, present, watched.newest_norms()))
+            if act is not None:
+                _note(watched, act, watched.newest_in_full(), grads, present)
+        except Exception as error:
+            self._give_up(watched, guard, optimizer, error)
+        return guard.is_holding
 
     def before_closure(self, watched: WatchedOptimizer, optimizer: Optimizer) -> None:
         """A step begins that will evaluate its closure."""
@@ -62,6 +74,11 @@ class Guards:
         if watched.guard is not None and watched.guard.is_holding:
             watched.guard.restore(optimizer)
 
+    def _give_up(self, watched: WatchedOptimizer, guard: StepGuard, optimizer: Optimizer, error: Exception) -> None:
+        guard.restore(optimizer)
+        watched.guard = None
+        self._say_unguarded(f"{type(error).__name__}: {error}")
+
     def _say_unguarded(self, why: str) -> None:
         self._say_unseen("a guarded training", f"No policy acts: {why}.")
         say(t("guard: {why}; the training goes on unguarded", why=why))
@@ -72,10 +89,17 @@ def _act(watched: WatchedOptimizer, guard: StepGuard, optimizer: Optimizer, row:
     if row.evaluations:
         row.reading = watched.read(grads, present)  # the closure was evaluated again
     given = Given(parameters, grads, present, row.true_norms(), row.grad_scale, row.raw_norm())
-    row.act = guard.act(optimizer, row.step, given)
-    if row.act is None:
-        return
-    if row.act.scale is None:
+    act = guard.act(optimizer, row.step, given)
+    if act is not None:
+        _note(watched, act, row, grads, present)
+
+
+def _note(
+    watched: WatchedOptimizer, act: Act, row: StepRow, grads: list[torch.Tensor], present: list[int] | None
+) -> None:
+    """Put into the row of a step what was done to it."""
+    row.act = act
+    if act.scale is None:
         row.note_mapped(watched.read(grads, present))
-    elif isinstance(row.act.acts, Acts):
-        row.skipped = row.skipped or row.act.acts.skip
+    elif isinstance(act.acts, Acts):
+        row.skipped = row.skipped or act.acts.skip

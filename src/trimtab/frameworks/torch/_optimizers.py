@@ -193,6 +193,19 @@ class WatchedOptimizer:
         self.steps += 1
         return True
 
+    def newest_norms(self) -> Norms:
+        """Of the gradients of the step noted last, a quick one."""
+        row = self._block[-1]
+        assert not isinstance(row, StepRow)
+        return Reading(self._plan, row[5], NO_FIXES).norms()
+
+    def newest_in_full(self) -> StepRow:
+        """The row of the step noted last, with room for more to be said of it."""
+        row = self._block[-1]
+        full = row if isinstance(row, StepRow) else _full_row(row, self._plan)
+        self._block[-1] = full
+        return full
+
     def evaluated_again(self) -> None:
         """The step noted last, a quick one, goes on to evaluate its closure: no longer expect it to do so once."""
         self.evaluates_once = False

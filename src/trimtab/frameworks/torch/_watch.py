@@ -156,13 +156,7 @@ class TorchWatch:
             began = monotonic()
             try:
                 watched = find(optimizer)
-                if (
-                    watched.guard is not None
-                    or clock.on
-                    or scaler.is_used
-                    or validation.is_under_way
-                    or watched.pending is not None
-                ):
+                if clock.on or scaler.is_used or validation.is_under_way or watched.pending is not None:
                     return full_step(watched, optimizer, args, kwargs)
                 if kwargs or len(args) > 1:
                     return self._quick_closure(watched, optimizer, args, kwargs)
@@ -170,6 +164,8 @@ class TorchWatch:
                     return full_step(watched, optimizer, args, kwargs)
                 guard.seconds = 0.0
                 self._end_quick(watched, began - started)
+                if watched.guard is not None and self.guards.act_quickly(watched, optimizer):
+                    self._follow(True)
             except Exception:
                 failed = True
                 guard.complain(full_step)
@@ -236,7 +232,7 @@ class TorchWatch:
     ) -> Any:
         """A step of which nothing but the norms is wanted, by an optimizer that evaluates its closure once."""
         closure = closure_of(args, kwargs)
-        if closure is None or not watched.evaluates_once:
+        if closure is None or not watched.evaluates_once or watched.guard is not None:
             return self._full_step(watched, optimizer, args, kwargs)
         noted = False
 
