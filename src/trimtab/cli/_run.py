@@ -58,8 +58,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--guard",
         action="store_true",
-        help="guard the training by skip=nonfinite and skip=spike: a step whose gradient is not finite, or far longer than "
-        "those before it, is left out; what passes is not touched",
+        help="guard the training by skip=nonfinite and skip=spike: a step whose gradient is not finite, or far longer "
+        "than those before it, is left out; what passes is not touched",
     )
 
 
