@@ -17,6 +17,9 @@ from trimtab._language import speaking, t, users_language
 
 from ._rows import total_norm
 
+#: Names what cannot be seen: an event of the record, which `say_unguarded` says on stderr.
+UNGUARDED = "a guarded training"
+ONLY_TORCH = "policies act on torch.optim's optimizers only so far"
 #: So many steps left out on end, and the training will not come back by itself.
 HOPELESS = 50
 
@@ -128,6 +131,12 @@ class GuardLog:
 
 def _speaking() -> contextlib.AbstractContextManager[None]:
     return speaking(users_language(sys.__stderr__))
+
+
+def say_unguarded(why: str) -> None:
+    """One line on stderr: policies were asked for, and none acts."""
+    with _speaking():
+        say(t("guard: {why}; the training goes on unguarded", why=why))
 
 
 def say(sentence: str) -> None:

@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from ._guarding import ONLY_TORCH, UNGUARDED, say_unguarded
 from ._outbox import Outbox, Session
 from ._rows import Norms, send_steps, send_tensors
 
@@ -79,6 +80,7 @@ class Hub:
         where they are known "modules" ({class: count}), "dropout" (rates) and "untrained" (names)."""
         if not self._series:
             self._session.position = self._position
+            self._say_unguarded()
         new = Series(len(self._series), info, self)
         self._series.append(new)
         self.describe()
@@ -108,6 +110,12 @@ class Hub:
 
     def note_newest(self, series: Series) -> None:
         self._newest = series
+
+    def _say_unguarded(self) -> None:
+        """Policies were asked for, and none acts in a traced step yet."""
+        if self._session.policies:
+            self.unseen(UNGUARDED, f"No policy acts: {ONLY_TORCH}.")
+            say_unguarded(ONLY_TORCH)
 
     def _position(self) -> tuple[int, int]:
         return (-1, -1) if self._newest is None else (self._newest.index, self._newest.steps - 1)

@@ -9,10 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import Module
 
-from trimtab._language import t
-
 from ...policies import Policy
-from .._guarding import say
+from .._guarding import say_unguarded
 from ._closures import closure_of, followed, with_closure
 from ._guarding import Given, StepGuard, gradients_of, layout_of
 from ._names import name_parameters
@@ -74,7 +72,7 @@ class GuardedAlone:
         except Exception as error:
             self._guard.restore(optimizer)
             self.detach()
-            say(t("guard: {why}; the training goes on unguarded", why=f"{type(error).__name__}: {error}"))
+            say_unguarded(f"{type(error).__name__}: {error}")
 
     def _read(self, parameters: list[Tensor], grads: list[Tensor]) -> Reading:
         ids = [id(p) for p in parameters]

@@ -7,10 +7,8 @@ from weakref import WeakKeyDictionary
 
 import torch
 
-from trimtab._language import t
-
 from ...policies import Policy, guarding
-from .._guarding import Acts, say
+from .._guarding import ONLY_TORCH, UNGUARDED, Acts, say_unguarded
 from ._guarding import Act, Given, StepGuard, gradients_of, layout_of
 from ._optimizers import StandIn, StepRow, WatchedOptimizer
 
@@ -35,8 +33,9 @@ class Guards:
         if policy is None:
             return
         if watched.is_sharded or isinstance(optimizer, StandIn):
-            what = "sharded parameters" if watched.is_sharded else "optimizers of this library"
-            self._say_unguarded(f"{what} cannot be guarded yet")
+            self._say_unguarded(
+                "parameters sharded over processes are not guarded yet" if watched.is_sharded else ONLY_TORCH
+            )
             return
         roots = [root for r in watched.naming.roots if (root := r()) is not None]
         watched.guard = StepGuard(policy, optimizer, layout_of(optimizer, roots))
@@ -80,8 +79,8 @@ class Guards:
         self._say_unguarded(f"{type(error).__name__}: {error}")
 
     def _say_unguarded(self, why: str) -> None:
-        self._say_unseen("a guarded training", f"No policy acts: {why}.")
-        say(t("guard: {why}; the training goes on unguarded", why=why))
+        self._say_unseen(UNGUARDED, f"No policy acts: {why}.")
+        say_unguarded(why)
 
 
 def _act(watched: WatchedOptimizer, guard: StepGuard, optimizer: Optimizer, row: StepRow) -> None:
