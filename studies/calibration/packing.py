@@ -28,6 +28,9 @@ from .recording import OUTCOME
 EDGE = 3
 """Steps at either end, and around an event or one of the largest gradients, of which every tensor is kept."""
 
+NOTHING = pa.table({"run": pa.array([], pa.string())})
+"""A table of which no run has rows, or which did not exist when the corpus was packed."""
+
 
 @dataclass(frozen=True)
 class Trained:
@@ -57,8 +60,8 @@ def pack(recipes: Sequence[Recipe], runs: Path, into: Path) -> int:
     into.mkdir(parents=True, exist_ok=True)
     for table in TABLES:
         pieces = [_rows(runs / recipe.name, recipe.name, table) for recipe in done]
-        whole = pa.concat_tables([piece for piece in pieces if piece is not None], promote_options="default")
-        _write(whole, into / f"{table}.parquet")
+        found = [piece for piece in pieces if piece is not None]
+        _write(pa.concat_tables(found, promote_options="default") if found else NOTHING, into / f"{table}.parquet")
     _write(pa.Table.from_pylist([_facts(runs / r.name, r) for r in done]), into / "corpus.parquet")
     return len(done)
 
@@ -80,7 +83,8 @@ class PackedCorpus:
 
     def rows(self, table: str, run: str) -> pa.Table:
         if table not in self._tables:
-            whole = pq.read_table(self._folder / f"{table}.parquet")
+            file = self._folder / f"{table}.parquet"
+            whole = pq.read_table(file) if file.exists() else NOTHING
             self._tables[table] = whole, _slices(whole)
         whole, slices = self._tables[table]
         span = slices.get(run, slice(0, 0))
