@@ -119,8 +119,8 @@ class Training:
         self.optimizer = torch.optim.SGD(self.parameters, lr=1e-3, momentum=0.9)
         self.steps = 20
         self.run(lambda: None)  # the first steps are slow
-        spent = self.run(lambda: None)
-        self.steps = max(3, int(BLOCK_SECONDS / (spent.before + spent.step)))
+        fastest = min(spent.before + spent.step for spent in (self.run(lambda: None) for _ in range(5)))
+        self.steps = max(3, int(BLOCK_SECONDS / fastest))
 
     def run(self, before_step: Callable[[], object]) -> Spent:
         """Train for a block of steps."""

@@ -15,14 +15,14 @@ import time
 from pathlib import Path
 
 from tests.runs._feed import steps, tensors
-from trimtab.runs import RunWriter, _table_writer
+from trimtab.runs import RunWriter, _store
 
 STEPS_PER_FLUSH = 16
 WIDTH = 4
 
 
 def write_until_killed(directory: Path, acknowledge: int) -> None:
-    _table_writer.FAN_IN = 2  # half of the time goes into merging, so that many a kill falls there
+    _store.FAN_IN = 2  # half of the time goes into merging, so that many a kill falls there
     writer = RunWriter(directory, {}, on_trouble=print)
     process = writer.process({"pid": os.getpid()})
     writer.names(process, "tensor", 0, [f"w{i}" for i in range(WIDTH)])

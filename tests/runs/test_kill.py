@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from trimtab.runs import Record, RunWriter, _table_writer
+from trimtab.runs import Record, RunWriter, _store
 from trimtab.runs._parts import all_parts, superseded
 
 from ._feed import steps
@@ -47,7 +47,7 @@ def test_fifty_kills_lose_no_acknowledged_row_and_double_none(tmp_path: Path) ->
 def test_a_merge_cut_short_before_its_pieces_are_deleted_counts_each_row_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_table_writer, "FAN_IN", 4)
+    monkeypatch.setattr(_store, "FAN_IN", 4)
     writer = RunWriter(tmp_path / "run", {}, on_trouble=pytest.fail)
     with monkeypatch.context() as patch:
         patch.setattr(Path, "unlink", lambda *_, **__: None)

@@ -43,6 +43,23 @@ def test_first_recent_and_notable_steps_are_at_hand_without_a_disk(block: int) -
     assert list(series.modules(int(sampled[-1]))["module"]) == ["a", "b"]
 
 
+@pytest.mark.parametrize("ahead", [1, 4])
+def test_modules_of_the_last_samples_are_at_hand_however_far_apart(ahead: int) -> None:
+    """They come when they are measured, `ahead` samples before their rows of `steps`."""
+    writer = RunWriter(None, {}, on_trouble=pytest.fail)
+    for first in range(0, 16 * 40, 16 * ahead):
+        for step in range(first, first + 16 * ahead, 16):
+            columns = {"optimizer": np.zeros(1, "<i2"), "step": np.array([step]), "call": np.zeros(1, "<i4")}
+            writer.rows(0, *message("modules", columns, module=["a"]))
+        series = writer.record().series()
+        sampled = series[0].sampled_steps.tolist() if series else []
+        assert [series[0].modules(step)["step"].tolist() for step in sampled[-3:]] == [[step] for step in sampled[-3:]]
+        writer.rows(0, *steps(first, 16 * ahead))
+    series = writer.record().series()
+    assert series[0].modules(0)["step"].tolist() == [0]
+    assert len(series[0].modules(16 * 20)["step"]) == 0
+
+
 def test_what_left_memory_is_read_from_the_disk(tmp_path: Path) -> None:
     writer = RunWriter(tmp_path / "run", {}, on_trouble=pytest.fail)
     for first in range(0, 1400, 64):
@@ -57,10 +74,13 @@ def test_a_record_does_not_change_when_more_comes() -> None:
     writer = RunWriter(None, {}, on_trouble=pytest.fail)
     feed(writer, 0, 64)
     record = writer.record()
-    assert len(record.series()[0].steps["step"]) == 64
-    feed(writer, 64, 64)
-    assert len(record.series()[0].steps["step"]) == 64
-    assert len(writer.record().series()[0].steps["step"]) == 128
+    before = {name: values.copy() for name, values in record.series()[0].steps.items()}
+    for first in range(64, 640, 64):  # there is room for some of it where the earlier rows lie
+        feed(writer, first, 64)
+        assert len(writer.record().series()[0].steps["step"]) == first + 64
+    for name, values in before.items():
+        np.testing.assert_array_equal(record.series()[0].steps[name], values)
+    assert writer.record().series()[0].steps["step"].tolist() == list(range(640))
 
 
 def test_many_steps_are_thinned_and_the_telling_ones_kept() -> None:

@@ -209,9 +209,9 @@ def test_a_run_under_way_can_be_opened_beside_its_writer(tmp_path: Path) -> None
 MERGING_WRITER = """
 import sys, time
 from pathlib import Path
-from trimtab.runs import RunWriter, _table_writer
+from trimtab.runs import RunWriter, _store
 from tests.runs._feed import steps
-_table_writer.FAN_IN = 4
+_store.FAN_IN = 4
 writer = RunWriter(Path(sys.argv[1]), {}, on_trouble=print)
 for flush in range(50):
     writer.rows(0, *steps(flush * 8, 8))

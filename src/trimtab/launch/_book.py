@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Header = dict[str, Any]
 MAX_WAITING_BYTES = 16 << 20
-JUDGE_REST = 100.0
+JUDGE_REST = 200.0
 """A judgement is followed by a rest of this many times the CPU time that it took."""
 
 

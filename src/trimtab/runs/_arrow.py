@@ -31,19 +31,20 @@ def schema_of(table: Table) -> pa.Schema:
 SCHEMAS = {name: schema_of(table) for name, table in TABLES.items()}
 
 
-def parquet_writer(file: BinaryIO, table: Table) -> pq.ParquetWriter:
+def parquet_writer(file: BinaryIO, table: Table, *, in_haste: bool = False) -> pq.ParquetWriter:
     """A writer with the encodings that suit norms and counters (`benchmarks/record.py --encodings`).
 
     Floats are split into byte streams: of a norm, the exponent's bytes compress and the last bytes of
-    the mantissa do not. Whatever repeats (keys, names, counts) becomes runs of a dictionary.
+    the mantissa do not. Whatever repeats (keys, names, counts) becomes runs of a dictionary. `in_haste`: a
+    file that will soon be merged into another is packed in two thirds of the time, a fifth larger.
     """
     floats = [q.name for q in table.quantities if _is_float(q.dtype)]
     repeating = [q.name for q in table.quantities if not _is_float(q.dtype) and q.dtype != "|b1"]
     return pq.ParquetWriter(
         file,
         SCHEMAS[table.name],
-        compression="zstd",
-        compression_level=3,
+        compression="snappy" if in_haste else "zstd",
+        compression_level=None if in_haste else 3,
         use_dictionary=repeating,
         use_byte_stream_split=floats,
         write_statistics=_KEYS,

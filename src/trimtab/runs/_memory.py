@@ -9,10 +9,11 @@ import numpy as np
 
 from ..vitals import TABLES, Table
 from ._blocks import Block, BlockReader, joined_blocks, to_columns
-from ._columns import Array, Columns, joined, no_rows, rows_where
+from ._columns import Array, Columns, no_rows, rows_where
 
 RECENT_STEPS = 64
 RECENT_SAMPLES = 8
+"""The last sampled steps that are held: the three that a judgement reads and those whose rows of `steps` come later."""
 MAX_ROWS = 2_000_000
 MAX_NOTABLE_STEPS = 32
 MAX_SERIES = 256
@@ -23,11 +24,16 @@ Key = tuple[int, int]
 
 
 class Kept:
-    """All rows of a table that has about one per step; thinned where they become too many."""
+    """All rows of a table that has about one per step; thinned where they become too many.
+
+    They lie in arrays with room to spare, so that a judgement costs no copy of them all; what `columns` gave is
+    never written again.
+    """
 
     def __init__(self, table: Table, reader: BlockReader, max_rows: int = MAX_ROWS) -> None:
         self._table, self._reader, self._max_rows = table, reader, max_rows
-        self._whole = no_rows(table)
+        self._arrays = no_rows(table)
+        self._rows = 0
         self._new: list[Block] = []
         self._new_rows = 0
 
@@ -39,21 +45,40 @@ class Kept:
 
     def columns(self) -> Columns:
         if self._new:
-            new = to_columns(self._table, joined_blocks(self._table, self._new), self._reader.names)
-            self._whole = joined(self._table, [self._whole, new])
+            self._append(to_columns(self._table, joined_blocks(self._table, self._new), self._reader.names))
             self._new, self._new_rows = [], 0
-            if len(self._whole["step"]) > self._max_rows:
-                self._whole = rows_where(self._whole, self._thinned())
-        return self._whole
+            if self._rows > self._max_rows:
+                whole = self._held()
+                self._arrays = rows_where(whole, _thinned(whole))
+                self._rows = len(self._arrays["step"])
+        return self._held()
 
-    def _thinned(self) -> Array:
-        """Of the older half every other row and the non-finite ones; all of the newer half."""
-        rows = len(self._whole["step"])
-        position = np.arange(rows)
-        keep: Array = (position % 2 == 0) | (position >= rows // 2) | (self._whole["step"] == 0)
-        if "nonfinite" in self._whole and int(np.sum(self._whole["nonfinite"] > 0)) < rows // 8:
-            keep |= self._whole["nonfinite"] > 0
-        return keep
+    def _held(self) -> Columns:
+        return {name: values[: self._rows] for name, values in self._arrays.items()}
+
+    def _append(self, new: Columns) -> None:
+        rows = self._rows + len(new["step"])
+        if rows > len(self._arrays["step"]):
+            self._arrays = {name: _with_room(values, 2 * rows) for name, values in self._held().items()}
+        for name, values in new.items():
+            self._arrays[name][self._rows : rows] = values
+        self._rows = rows
+
+
+def _with_room(values: Array, rows: int) -> Array:
+    roomy = np.empty(rows, dtype=values.dtype)
+    roomy[: len(values)] = values
+    return roomy
+
+
+def _thinned(whole: Columns) -> Array:
+    """Of the older half every other row and the non-finite ones; all of the newer half."""
+    rows = len(whole["step"])
+    position = np.arange(rows)
+    keep: Array = (position % 2 == 0) | (position >= rows // 2) | (whole["step"] == 0)
+    if "nonfinite" in whole and int(np.sum(whole["nonfinite"] > 0)) < rows // 8:
+        keep |= whole["nonfinite"] > 0
+    return keep
 
 
 @dataclass
@@ -73,7 +98,7 @@ class Window:
         self._table, self._reader, self._recent = table, reader, recent
         self._series: dict[Key, _Recent] = {}
         self._notable: dict[Key, set[int]] = {}
-        self._sampled: dict[Key, int] = {}
+        self._sampled: dict[Key, list[int]] = {}
 
     def keep(self, key: Key, step: int) -> None:
         """Hold on to the rows of this step when it leaves the window."""
@@ -82,8 +107,10 @@ class Window:
             steps.add(step)
 
     def note_sample(self, key: Key, step: int) -> None:
-        """Hold on to this step until a later one has been sampled."""
-        self._sampled[key] = max(step, self._sampled.get(key, step))
+        """Hold on to this step until `RECENT_SAMPLES` later ones have been sampled."""
+        known = self._sampled.get(key, [])
+        if step not in known:
+            self._sampled[key] = sorted([*known, step])[-RECENT_SAMPLES:]
 
     def add(self, block: Block) -> None:
         """Take in rows, one or more, of one process."""
@@ -147,14 +174,15 @@ class Window:
 
     def _retire(self, key: Key, series: _Recent, leaving: list[Block]) -> None:
         """Of blocks that leave the window, keep the rows of the steps worth keeping."""
-        lasting = {series.first, self._sampled.get(key, series.first), *self._notable.get(key, ())}
+        lasting = {series.first, *self._sampled.get(key, ()), *self._notable.get(key, ())}
         series.kept = {step: block for step, block in series.kept.items() if step in lasting}
         for block in leaving:
             steps = block.values["step"]
-            for step in [step for step in lasting if np.any(steps == step)]:
+            low, high = int(steps.min()), int(steps.max())
+            for step in [step for step in lasting if low <= step <= high and np.any(steps == step)]:
                 rows = block.where(steps == step)
-                known = [series.kept[step]] if step in series.kept else []
-                series.kept[step] = joined_blocks(self._table, [*known, rows])
+                known = series.kept.get(step)
+                series.kept[step] = rows if known is None else joined_blocks(self._table, [known, rows])
 
 
 class Memory:
@@ -164,11 +192,14 @@ class Memory:
         self._kept = {name: Kept(TABLES[name], reader) for name in ("steps", "losses", "guard", "metrics", "events")}
         self.windows = {
             "tensors": Window(TABLES["tensors"], reader, RECENT_STEPS),
-            "modules": Window(TABLES["modules"], reader, RECENT_SAMPLES),
+            "modules": Window(TABLES["modules"], reader, 1),
         }
         self._last_steps = Window(TABLES["steps"], reader, RECENT_STEPS)
 
     def add(self, table: str, block: Block) -> None:
+        if table == "modules":  # has rows of sampled steps alone, which come ahead of their rows of `steps`
+            for process, optimizer, step in set(_keys(block, np.ones(block.rows, dtype=bool))):
+                self.windows["modules"].note_sample((process, optimizer), step)
         if table in self.windows:
             self.windows[table].add(block)
             return

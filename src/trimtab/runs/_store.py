@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from ..vitals import TABLES
+from ..vitals import TABLES, Table
 from ._arrow import parquet_writer, to_arrow, write_rows
 from ._blocks import Block, BlockReader, in_order, joined_blocks
 from ._columns import Columns, no_rows
@@ -28,6 +28,11 @@ MAX_WAITING_BYTES = 64 << 20
 """While the disk refuses, the oldest rows beyond this are given up."""
 RETRY_SECONDS = 30.0
 MIN_PART_BYTES = 64 << 10
+FAN_IN = 64
+"""So many parts of a table are merged into one: with fewer, every row would be written anew more often."""
+MIN_FAN_IN = 8
+BYTES_PER_PART = 256 << 10
+"""Under a size limit, a part for so many bytes of it: a footer takes some 5 kB, room that is lost to rows."""
 ROOM = 0.9
 """Share of the size limit that is left in use once it was exceeded."""
 FAILURES = ("nonfinite", "exception")
@@ -119,16 +124,21 @@ class Store:
         flush, self._flushes = self._flushes, self._flushes + 1
         for name in list(self._waiting):
             table = TABLES[name]
-            writer = self._writers.get(name)
-            if writer is None:
-                limit = max(MIN_PART_BYTES, min(MAX_PART_BYTES, self._max_bytes // 16))
-                writer = TableWriter(directory, table, max_part_bytes=limit)
+            writer = self._writers.get(name) or self._new_writer(directory, table)
             block = in_order(joined_blocks(table, self._waiting[name]))
             writer.append(to_arrow(table, block, self._reader.names), flush)
             self._writers[name] = writer
             self._waiting_bytes -= sum(block.nbytes for block in self._waiting.pop(name))
             writer.merge_some(WORK_PER_ROW * block.rows)
         self._refused = 0
+
+    def _new_writer(self, directory: Path, table: Table) -> TableWriter:
+        return TableWriter(
+            directory,
+            table,
+            max_part_bytes=max(MIN_PART_BYTES, min(MAX_PART_BYTES, self._max_bytes // 16)),
+            fan_in=min(FAN_IN, max(MIN_FAN_IN, self._max_bytes // BYTES_PER_PART)),
+        )
 
     def _keep_to_limit(self) -> None:
         used = sum(writer.nbytes for writer in self._writers.values())

@@ -14,7 +14,6 @@ from ..vitals import Table
 from ._arrow import ROWS_PER_GROUP, parquet_writer, write_rows
 from ._parts import part_name, whole_file
 
-FAN_IN = 16
 LARGE = 4
 """A part of a quarter of the largest size is not written anew just to save a file."""
 MAX_PART_BYTES = 64 << 20
@@ -41,14 +40,18 @@ class Piece:
 
 
 class TableWriter:
-    """The directory of one table. Every method may raise OSError; what was written before stays readable."""
+    """The directory of one table. Every method may raise OSError; what was written before stays readable.
 
-    def __init__(self, run: Path, table: Table, *, max_part_bytes: int = MAX_PART_BYTES) -> None:
+    `fan_in` parts are merged into one.
+    """
+
+    def __init__(self, run: Path, table: Table, *, fan_in: int, max_part_bytes: int = MAX_PART_BYTES) -> None:
         self.table = table
         self.directory = run / table.name
         self._scratch = run / f".{table.name}.part"
         self._merged = run / f".{table.name}.merge"
         self._max_part_bytes = max_part_bytes
+        self._fan_in = fan_in
         self.pieces: list[Piece] = []
         self._merge: Iterator[int] | None = None
 
@@ -61,7 +64,7 @@ class TableWriter:
         """Write the rows of one flush as a part of their own."""
         self.directory.mkdir(exist_ok=True)
         path = self.directory / part_name(flush, flush)
-        with whole_file(path, self._scratch) as file, parquet_writer(file, self.table) as writer:
+        with whole_file(path, self._scratch) as file, parquet_writer(file, self.table, in_haste=True) as writer:
             write_rows(writer, rows)
         self.pieces.append(Piece(path, flush, flush, path.stat().st_size, rows.num_rows))
 
@@ -116,10 +119,10 @@ class TableWriter:
         self.pieces = [piece for piece in self.pieces if piece.path.exists()]
 
     def _due(self) -> list[Piece]:
-        """The pieces at the end of one tier, once they are `FAN_IN` and as many of them as make one part."""
+        """The pieces at the end of one tier, once they are `fan_in` and as many of them as make one part."""
         open_pieces = [piece for piece in self.pieces if not piece.sealed]
         tail = [piece for piece in open_pieces if open_pieces and piece.tier == open_pieces[-1].tier]
-        if len(tail) < FAN_IN:
+        if len(tail) < self._fan_in:
             return []
         group = _groups(tail, self._max_part_bytes)[0]
         if len(group) == 1:
