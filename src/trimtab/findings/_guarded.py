@@ -11,12 +11,11 @@ from .._language import t
 from ..policies import parse_policy
 from ._finding import Guarded
 from ._history import RecordLike, Track
+from .causes._learning_rate import ALWAYS
 
 #: More steps than this left out, and something is wrong with the training. Set by hand: in 988 healthy trainings
 #: `skip=spike` left out 8 of 234,000 steps (docs/policies.md).
 MANY_SKIPPED = 0.01
-#: As many steps scaled, and the length of a step is what the policy says.
-ALWAYS = 0.9
 LEAST_STEPS = 20
 
 

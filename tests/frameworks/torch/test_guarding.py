@@ -304,6 +304,44 @@ def test_gradients_are_back_after_a_skip_and_after_an_exception() -> None:
             assert all(p.grad is grad for p, grad in zip(model.parameters(), grads, strict=True))
 
 
+class Interrupted(torch.optim.SGD):
+    """Its step ends in an exception as often as it is told."""
+
+    times = 1
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> Any:
+        if self.times:
+            self.times -= 1
+            raise KeyboardInterrupt
+        return super().step(closure)
+
+
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("through_watch", [False, True])
+def test_a_step_that_ended_in_an_exception_leaves_nothing_behind(
+    watched: Any, through_watch: bool, fused: bool
+) -> None:
+    model, clean = small_model(), small_model()
+    optimizer = Interrupted(model.parameters(), lr=0.1, fused=fused)
+    adapter.guard(watched if through_watch else None, optimizer, model, guarding(["skip=nonfinite", "clip=global:0.1"]))
+    for first in (math.nan, 100.0):  # hidden gradients, a clip under way
+        optimizer.times = 1
+        for p in model.parameters():
+            p.grad = torch.full_like(p, first)
+        with pytest.raises(KeyboardInterrupt):
+            optimizer.step()
+        before = copy.deepcopy(model.state_dict())
+        clean.load_state_dict(before)
+        for p, q in zip(model.parameters(), clean.parameters(), strict=True):
+            p.grad, q.grad = torch.full_like(p, 1e-3), torch.full_like(q, 1e-3)
+        optimizer.step()
+        torch.optim.SGD(clean.parameters(), lr=0.1, fused=fused).step()
+        assert same(model.state_dict(), clean.state_dict())
+        assert all(float(p.grad.max()) == pytest.approx(1e-3) for p in model.parameters())
+    assert not hasattr(optimizer, "grad_scale")
+
+
 # What goes wrong.
 
 

@@ -48,7 +48,7 @@ class GuardedAlone:
             hook.remove()
 
     def _before(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        self._guard.restore(optimizer)  # the step before ended in an exception
+        self._guard.begin(optimizer)
         closure = closure_of(args, kwargs)
         if closure is None:
             self._act(optimizer)

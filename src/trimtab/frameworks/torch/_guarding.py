@@ -88,7 +88,7 @@ class StepGuard:
         self._count = sum(len(group["params"]) for group in optimizer.param_groups)
         self._state: Any = None
         self._hidden: _Hidden | None = None
-        self._amp: tuple[Any, Any] | None = None
+        self._amp: list[tuple[str, Any, Any]] = []
         self._before: tuple[list[Tensor], list[tuple[Any, Any]]] | None = None
         self._undo = False
         self.policies = [part.text for part in policy.parts]
@@ -112,18 +112,21 @@ class StepGuard:
         state = [(key, copy.deepcopy(value)) for key, value in optimizer.state.items()]
         self._before, self._undo = (weights, state), False
 
+    def begin(self, optimizer: Optimizer) -> None:
+        """A step begins. What is held yet was left by one that ended in an exception: its gradients are gone."""
+        self._hidden = self._before = None
+        self._unset_amp(optimizer)
+
     def restore(self, optimizer: Optimizer) -> None:
         """The step is over: what was hidden, set or moved is as it was."""
         if self._hidden is not None:
             for parameter, grad in self._hidden.grads:
-                parameter.grad = grad
+                if parameter.grad is None:  # else a closure has made others
+                    parameter.grad = grad
             for group, settings in zip(optimizer.param_groups, self._hidden.settings, strict=False):
                 group.update(settings)
             self._hidden = None
-        if self._amp is not None:
-            for name, value in zip(("grad_scale", "found_inf"), self._amp, strict=True):
-                _put_back(optimizer, name, value)
-            self._amp = None
+        self._unset_amp(optimizer)
         if self._before is not None:
             self._move_back(optimizer, *self._before)
             self._before = None
@@ -131,7 +134,7 @@ class StepGuard:
     @property
     def is_holding(self) -> bool:
         """`restore` must be called after the step."""
-        return self._hidden is not None or self._amp is not None or self._before is not None
+        return self._hidden is not None or bool(self._amp) or self._before is not None
 
     def _act_on_host(self, optimizer: Optimizer, step: int, given: Given) -> Act | None:
         norms = given.norms
@@ -237,16 +240,25 @@ class StepGuard:
         return Act(acts + [_least_tensor(part) for part in decision.parts], scale, is_late=True)
 
     def _set_amp(self, optimizer: Any, divisor: Tensor, found_inf: Tensor | None) -> None:
-        self._amp = (getattr(optimizer, "grad_scale", None), getattr(optimizer, "found_inf", None))
-        optimizer.grad_scale = divisor
-        optimizer.found_inf = torch.zeros((), device=divisor.device) if found_inf is None else found_inf
+        """Set the attributes by which a GradScaler tells a fused optimizer; `_amp` has name, value before, and ours."""
+        found_inf = torch.zeros((), device=divisor.device) if found_inf is None else found_inf
+        for name, ours in (("grad_scale", divisor), ("found_inf", found_inf)):
+            self._amp.append((name, getattr(optimizer, name, None), ours))
+            setattr(optimizer, name, ours)
+
+    def _unset_amp(self, optimizer: Any) -> None:
+        for name, before, ours in self._amp:
+            if getattr(optimizer, name, None) is not ours:
+                continue  # a scaler has begun the next step
+            if before is None:
+                delattr(optimizer, name)
+            else:
+                setattr(optimizer, name, before)
+        self._amp = []
 
     def _hide(self, optimizer: Optimizer, given: Given) -> None:
         self._undo = True
-        settings = [
-            {key: copy.copy(value) for key, value in group.items() if key != "params"}
-            for group in optimizer.param_groups
-        ]
+        settings = [{key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups]
         hidden = [(p, p.grad) for p in given.parameters if p.grad is not None]
         self._hidden = _Hidden(hidden, settings)
         for parameter in given.parameters:
@@ -331,11 +343,3 @@ def _multiply_all(grads: list[Tensor], scale: float) -> None:
         return
     for grad in grads:
         grad.mul_(scale)
-
-
-def _put_back(optimizer: Any, name: str, value: Any) -> None:
-    if value is None:
-        if hasattr(optimizer, name):
-            delattr(optimizer, name)
-    else:
-        setattr(optimizer, name, value)

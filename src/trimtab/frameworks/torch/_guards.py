@@ -40,6 +40,11 @@ class Guards:
         roots = [root for r in watched.naming.roots if (root := r()) is not None]
         watched.guard = StepGuard(policy, optimizer, layout_of(optimizer, roots))
 
+    def begin(self, watched: WatchedOptimizer, optimizer: Optimizer) -> None:
+        """A step begins."""
+        if watched.guard is not None:
+            watched.guard.begin(optimizer)
+
     def act(self, watched: WatchedOptimizer, optimizer: Optimizer) -> None:
         """Let the policies act on the pending step. Where that fails, the training goes on without them."""
         if watched.guard is None or watched.pending is None:
@@ -55,6 +60,7 @@ class Guards:
         if guard is None:
             return False
         try:
+            guard.begin(optimizer)
             parameters, grads, present = gradients_of(optimizer)
             act = guard.act(optimizer, watched.steps - 1, Given(parameters, grads, present, watched.newest_norms()))
             if act is not None:

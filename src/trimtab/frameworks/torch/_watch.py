@@ -98,6 +98,7 @@ class TorchWatch:
         """Other policies guard this optimizer now."""
         entry = self._found.get(id(optimizer))
         if entry is not None:
+            entry[1].send()
             self.guards.give(entry[1], optimizer)
             self._describe()
 
@@ -196,9 +197,9 @@ class TorchWatch:
                 watched.depth += 1
                 watched.nests = True
                 return None
-            self.guards.restore(watched, optimizer)
             watched.finish_step()  # the step before ended in an exception
         watched.depth = 0
+        self.guards.begin(watched, optimizer)
         self._scaler.note_step(optimizer)
         closure = closure_of(args, kwargs)
         if closure is not None:
