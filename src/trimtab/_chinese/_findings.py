@@ -50,8 +50,8 @@ FINDINGS: dict[str, str] = {
     "{count} of {all} parameter tensors are in no optimizer": "{all} 个参数张量中有 {count} 个不在任何优化器中",
     "{count} of {all} parameter tensors are frozen": "{all} 个参数张量中有 {count} 个被冻结",
     # loss-spike, oscillating-loss, slow-loss, overfitting, rank-divergence
-    "the loss jumped from {before} to {peak} at step {step} and was back after {steps} steps": (
-        "第 {step} 步损失从 {before} 跃升至 {peak}，{steps} 步后恢复"
+    "the loss jumped from {before} to {peak} at step {step} and was back after {steps}": (
+        "第 {step} 步损失从 {before} 跃升至 {peak}，{steps}后恢复"
     ),
     "{first}; the largest of {count} such jumps": "{first}；这样的跃升共 {count} 次，此为最大的一次",
     "the gradient norm jumped from {before} to {peak} at step {step}; the loss did not follow": (

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 GUARD: dict[str, str] = {
     "leaves out step {step} (gradient norm {norm:.3g})": "跳过了第 {step} 步（梯度范数 {norm:.3g}）",
-    "changes the gradients, from step {step} on": "从第 {step} 步起改动梯度",
+    "changes the gradients of step {step}": "改动了第 {step} 步的梯度",
     "scales the gradient of step {step} by {scale:.3g} (norm {norm:.3g})": (
         "把第 {step} 步的梯度乘以 {scale:.3g}（范数 {norm:.3g}）"
     ),
-    "guard: {policy} {does}; what it does later is in the record": "守护：{policy} {does}；此后的动作见记录",
+    "guard: {policy} {does}, for the first time": "守护：{policy} 首次动作：{does}",
     "weights are not finite: they were lost before step {first}": "权重中已有 NaN 或无穷，在第 {first} 步之前就已失效",
     "the weights are finite still, but no gradient has been usable since step {first}": (
         "权重仍然有限，但自第 {first} 步起没有一个梯度可用"

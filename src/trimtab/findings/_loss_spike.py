@@ -14,7 +14,7 @@ from ._history import Floats, History, Track
 from ._jumps import WINDOW, Jump, Z, jumps, robust_z
 from ._lost import left
 from ._reported import reported
-from ._text import number
+from ._text import number, plural
 from ._trouble import Trouble
 from .causes import Case
 
@@ -116,11 +116,11 @@ def _of_loss(history: History, track: Track, spikes: list[Jump]) -> Finding:
     certain = z > Z or worst.peak - worst.before > np.log(HIGH)
     first, last = int(track.step[rows[spikes[0].first]]), int(track.step[rows[spikes[-1].last]])
     says = t(
-        "the loss jumped from {before} to {peak} at step {step} and was back after {steps} steps",
+        "the loss jumped from {before} to {peak} at step {step} and was back after {steps}",
         before=number(float(np.exp(worst.before))),
         peak=number(float(np.exp(worst.peak))),
         step=int(track.step[row]),
-        steps=worst.steps,
+        steps=plural(worst.steps, "step"),
     )
     if len(spikes) > 1:
         says = t("{first}; the largest of {count} such jumps", first=says, count=len(spikes))

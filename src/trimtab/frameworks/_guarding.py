@@ -101,7 +101,7 @@ class GuardLog:
             if skipped:
                 does = t("leaves out step {step} (gradient norm {norm:.3g})", step=step, norm=norm)
             elif scale is None:
-                does = t("changes the gradients, from step {step} on", step=step)
+                does = t("changes the gradients of step {step}", step=step)
             else:
                 does = t(
                     "scales the gradient of step {step} by {scale:.3g} (norm {norm:.3g})",
@@ -109,7 +109,7 @@ class GuardLog:
                     scale=scale,
                     norm=norm,
                 )
-            say(t("guard: {policy} {does}; what it does later is in the record", policy=policy, does=does))
+            say(t("guard: {policy} {does}, for the first time", policy=policy, does=does))
 
     def _say_hopeless(self) -> None:
         first, count = self._skipped_since, HOPELESS
