@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trimtab.findings import judge
+from trimtab.findings import Verdict, judge
 from trimtab.findings._progress import NO_GAIN
 from trimtab.findings._spread import SMALL
 
@@ -108,3 +108,44 @@ def test_outputs_that_hardly_spread_explain_hardly_anything(seed, share):
     explained = 1 - float(np.mean((targets - best) ** 2) / targets.var())
     assert explained == pytest.approx(1 - (1 - share) ** 2)
     assert explained < NO_GAIN / 2
+
+
+ONE_NUMBER = {
+    "output_min": 1.0, "output_max": 1.0, "output_after": "softmax", "target_min": 0.0, "target_max": 1.0
+}  # fmt: skip
+
+
+def of_one_unit(loss: np.ndarray, live: bool = False, **more: object) -> Verdict:
+    facts = outputs(0.0, "bce", **{**ONE_NUMBER, **more})
+    return judge(record(series(loss, chance=0.69, losses=facts)), live=live)
+
+
+def test_a_softmax_of_one_unit_is_constant_though_the_loss_falls():
+    """The loss may be taken from the scores before the softmax, and fall to nothing."""
+    verdict = of_one_unit(falling(400, first=0.7, last=0.001))
+    (root,) = verdict.findings
+    assert (verdict.outcome, root.kind, root.severity) == ("stalled", "constant-output", "fatal")
+    assert root.causes[0].cause == "output-activation-mismatch"
+    assert root.remedies == ("activation=softmax>sigmoid",)
+    assert "a loss below chance cannot come from such answers" in root.says
+    assert found(of_one_unit(falling(400, first=0.7, last=0.001), live=True), "constant-output") is not None
+
+
+def test_a_softmax_of_one_unit_whose_loss_stands_still():
+    (root,) = of_one_unit(flat(400, level=7.9)).findings
+    assert (root.kind, root.remedies) == ("constant-output", ("activation=softmax>sigmoid",))
+    assert "cannot come from" not in root.says
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"output_after": "sigmoid", "output_min": 0.02, "output_max": 0.98},
+        {"output_after": "sigmoid", "target_min": np.arange(SAMPLES) % 2},  # where every row is of class 1, 1 is right
+        {"output_after": "sigmoid", "output_min": np.where(np.arange(SAMPLES) < 3, 0.3, 1.0)},  # it was not always so
+        {"output_after": "sigmoid", "output_max": np.nan, "output_min": np.nan},
+    ],
+)
+def test_a_loss_that_fell_is_believed_where_the_outputs_were_not_one_number(facts):
+    verdict = of_one_unit(falling(400, first=0.7, last=0.001), **facts)
+    assert (verdict.outcome, verdict.findings) == ("trained", ())

@@ -7,6 +7,7 @@ import numpy as np
 from trimtab.findings import judge
 
 from ._planted import falling, flat, found, record, series, table
+from .causes._records import chain
 
 NAMES = ["body.weight", "body.bias", "head.weight"]
 INFO = {"tensors": [{"name": n, "shape": [16, 16] if n.endswith("weight") else [16]} for n in NAMES]}
@@ -77,3 +78,21 @@ def test_one_step_and_old_records():
     )
     assert judge(record(series(falling(200), info={"tensors": [{"name": "w", "shape": [2, 2]}]}))).findings == ()
     assert judge(record(series(falling(200), info={}))).findings == ()
+
+
+def test_unscaled_inputs_are_named_where_the_gradient_of_everything_is_lost():
+    modules = chain(rows={"in_rms": 3800.0, "in_max": 6000.0})
+    saturated = {"kind": "nll", "output_after": "softmax", "output_min": np.log(1e-7), "output_max": 0.0}
+    lost = record(series(flat(200, level=8.0), grad_norm=0.0, info=INFO, modules=modules, losses=saturated))
+    finding = found(judge(lost), "idle-parameter")
+    assert finding is not None
+    assert [cause.cause for cause in finding.causes] == ["inputs-unscaled"]
+    assert finding.remedies == ("inputs=standardise",)
+
+
+def test_unscaled_inputs_are_not_blamed_for_a_head_that_is_not_used():
+    modules = chain(rows={"in_rms": 3800.0, "in_max": 6000.0})
+    tensors = everywhere(200, body_weight=1.0, body_bias=0.0)
+    finding = found(judge(record(series(flat(200), tensors=tensors, info=INFO, modules=modules))), "idle-parameter")
+    assert finding is not None
+    assert "inputs-unscaled" not in [cause.cause for cause in finding.causes]

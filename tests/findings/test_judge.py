@@ -451,3 +451,13 @@ def test_every_verdict_obeys_its_schema_and_survives_the_round_trip():
 def test_every_outcome_and_trouble_is_in_the_schema():
     assert set(SCHEMA["$defs"]["verdict"]["properties"]["outcome"]["enum"]) == set(OUTCOMES)
     assert len({trouble.name for trouble in TROUBLES}) == len(TROUBLES)
+
+
+def test_one_dear_first_batch_is_no_fall_to_a_plateau():
+    """The noise of a batch is a tenth of the loss: a first one that lies a little above the rest says nothing."""
+    loss = flat(80, level=2.3, noise=0.1)
+    loss[0] = 2.65
+    verdict = judge(record(series(loss)))
+    assert (verdict.outcome, [f.kind for f in verdict.findings]) == ("stalled", ["stalled-loss"])
+    fallen = np.concatenate([np.linspace(4.0, 2.3, 10), flat(70, level=2.3, noise=0.02)])
+    assert judge(record(series(fallen))).outcome == "unjudged"

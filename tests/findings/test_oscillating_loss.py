@@ -104,3 +104,38 @@ def test_the_unit_of_the_loss_changes_nothing(scale):
         assert [(f.kind, f.severity, f.first_step) for f in here.findings] == [
             (f.kind, f.severity, f.first_step) for f in there.findings
         ]
+
+
+def thrown_up(n: int = 300, every: int = 9, to: float = 5000.0, level: float = 0.02) -> np.ndarray:
+    """A loss near 0 that some steps throw up."""
+    loss = level * np.exp(0.5 * np.random.default_rng(3).standard_normal(n))
+    loss[4::every] = to
+    return loss
+
+
+def test_a_loss_that_is_thrown_up_again_and_again_does_not_stand_still():
+    verdict = judge(record(series(thrown_up())))
+    (finding,) = verdict.findings
+    assert (verdict.outcome, finding.kind, finding.severity) == ("trained", "oscillating-loss", "serious")
+    assert verdict.loss["last"] == pytest.approx(0.02, rel=0.5)
+    assert finding.evidence["mean"] > 100
+
+
+def test_validation_of_a_loss_that_is_thrown_up_is_not_called_overfitting():
+    times, values = np.linspace(0, 3.01, 13)[1:], np.geomspace(20, 900, 12)
+    verdict = judge(record(series(thrown_up()), metrics={"val_loss": (times, values)}))
+    assert [finding.kind for finding in verdict.findings] == ["oscillating-loss"]
+
+
+def test_one_peak_at_the_end_is_no_such_thing():
+    loss = falling(300, last=0.02)
+    loss[290] = 5000.0
+    assert found(judge(record(series(loss))), "oscillating-loss") is None
+
+
+def test_a_skewed_loss_at_chance_stands_still_though_most_steps_are_under_it():
+    """One row in a hundred is of the other class: the median batch costs a sixth of chance, and the mean is chance."""
+    positive = np.random.default_rng(0).random((400, 32)) < 0.01
+    loss = np.where(positive, -np.log(0.01), -np.log(0.99)).mean(1)
+    verdict = judge(record(series(loss, chance=float(loss.mean()), losses={"kind": "bce"})))
+    assert (verdict.outcome, [f.kind for f in verdict.findings]) == ("stalled", ["stalled-loss"])

@@ -11,6 +11,7 @@ from trimtab.findings import Finding, judge
 from trimtab.findings._overfitting import LOSS, NAME, rise_of
 
 from ._planted import falling, found, record, series
+from .causes._records import chain, shapes
 
 
 def turning(n: int = 20, best: int = 6, low: float = 0.8, high: float = 1.6, noise: float = 0.01) -> np.ndarray:
@@ -162,3 +163,14 @@ def test_a_rise_too_small_to_matter_does_not_hide_that_next_to_nothing_carries_o
     assert finding is not None
     assert finding.severity == "warning"
     assert "share_lost" not in finding.evidence
+
+
+def test_unscaled_inputs_are_named_where_the_answers_began_far_off():
+    values = 2.3 * np.exp(0.01 * np.random.default_rng(1).standard_normal(40))
+    times = np.linspace(0, 6.01, 41)[1:]
+    modules = chain(rows={"in_rms": 140.0, "in_max": 255.0})
+    for first, named in ((80.0, True), (2.4, False)):
+        run = series(falling(600, first=first, last=0.01), modules=modules, info=shapes())
+        finding = found(judge(record(run, metrics={"val_loss": (times, values)})), "overfitting")
+        assert finding is not None
+        assert ("inputs-unscaled" in [cause.cause for cause in finding.causes]) == named

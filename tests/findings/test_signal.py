@@ -7,7 +7,7 @@ import pytest
 
 from trimtab.findings import Verdict, at_least, judge
 
-from ._planted import falling, flat, over_depth, record, series, table
+from ._planted import falling, flat, found, over_depth, record, series, table
 
 
 def verdict_of(modules, loss=None, *, live: bool = False, **more) -> Verdict:
@@ -140,3 +140,15 @@ def test_query_key_and_value_stand_beside_each_other_and_are_no_depth():
     inputs = [1, 1, 1, 2, 3, 4, 5, 5, 5, 6, 7, 8, 9]
     rows["in_rms"] = rows["in_max"] = np.array(inputs, dtype=rows["in_rms"].dtype)
     assert signals(verdict_of(rows)) == []
+
+
+@pytest.mark.parametrize(("last", "severity"), [(0.1, "note"), (0.9, "note"), (1.5, "warning")])
+def test_a_signal_that_shrinks_is_a_note_where_most_of_the_way_was_gone_all_the_same(last, severity):
+    modules = over_depth(np.zeros(10), np.linspace(-6, 0, 10))
+    curve = falling(400, last=last, noise=0.02)
+    finding = found(judge(record(series(curve, modules=modules))), "vanishing-gradient")
+    assert finding is not None
+    assert finding.severity == severity
+    unknown = found(judge(record(series(curve, modules=modules, chance=None))), "vanishing-gradient")
+    assert unknown is not None
+    assert unknown.severity == "note"

@@ -103,3 +103,38 @@ def test_what_little_travel_does_not_make_a_warning(loss, chance, ratio):
 def test_the_unit_of_the_loss_changes_nothing(scale):
     verdict = judge(record(series(crawling() * scale, chance=2.3 * scale, tensors=moves(400, 1e-5))))
     assert [(f.kind, f.severity) for f in verdict.findings] == [("slow-loss", "serious")]
+
+
+BEYOND = {"classes": 5, "target_min": 1, "target_max": 5, "labels_seen": 5, "labels_beyond": 0.2}
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [falling(400), flat(400), crawling(), flat(4), flat(1), np.full(60, np.nan), 2.3 * 1.1 ** np.arange(200.0)],
+    ids=["falls", "flat", "crawls", "short", "one step", "nan", "diverges"],
+)
+@pytest.mark.parametrize("live", [False, True])
+def test_labels_that_are_no_class_are_told_of_whatever_the_loss_does(loss, live):
+    finding = found(judge(record(series(loss, losses=BEYOND)), live=live), "slow-loss")
+    assert finding is not None
+    assert (finding.severity, finding.first_step) == ("serious", 0)
+    assert [cause.cause for cause in finding.causes] == ["labels-invalid"]
+    assert finding.remedies == ("y = y - y.min()",)
+
+
+@pytest.mark.parametrize("loss", [flat(400), np.full(60, np.nan), 2.3 * 1.1 ** np.arange(200.0)])
+def test_labels_that_are_no_class_are_told_of_once(loss):
+    (root,) = judge(record(series(loss, losses=BEYOND))).findings
+    assert root.causes[0].cause == "labels-invalid"
+
+
+def test_labels_that_are_no_class_are_told_of_since_they_came():
+    share = np.where(np.arange(25) < 3, 0.0, 0.1)
+    finding = found(judge(record(series(falling(400), losses={**BEYOND, "labels_beyond": share}))), "slow-loss")
+    assert finding is not None
+    assert finding.first_step == 48
+
+
+def test_labels_of_the_classes_are_not_spoken_of():
+    facts = {**BEYOND, "target_min": 0, "target_max": 4, "labels_beyond": 0.0}
+    assert judge(record(series(falling(400), losses=facts))).findings == ()

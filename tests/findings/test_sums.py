@@ -58,3 +58,26 @@ def test_a_sum_of_squared_errors_is_seen():
     }
     verdict = judge(record(series(ROWS * falling(200, first=1.0), chance=1.0, losses={**SOFT, **regression})))
     assert verdict.loss["chance"] == pytest.approx(ROWS)
+
+
+CUT_OFF = {"kind": "nll", "output_after": "softmax", "output_min": np.log(1e-7), "output_max": 0.0}
+
+
+def test_a_bad_start_whose_probabilities_were_cut_off_is_no_sum():
+    """Probabilities of 1e-7 at the least, and a loss from the scores before them: 80 is the mean."""
+    verdict = judged(np.geomspace(150, 2.3, 300), **CUT_OFF)
+    assert verdict.loss["chance"] == pytest.approx(2.3)
+    assert verdict.outcome != "trained"
+
+
+def test_a_sum_of_probabilities_that_were_not_cut_off_is_seen():
+    verdict = judged(ROWS * falling(300), **{**CUT_OFF, "output_min": -4.0})
+    assert verdict.loss["chance"] == pytest.approx(ROWS * 2.3)
+
+
+@pytest.mark.parametrize(("high", "rows"), [(1.0, 1), (0.8, ROWS)])
+def test_a_binary_loss_is_bounded_by_its_probabilities_unless_they_are_1(high, rows):
+    facts = {"kind": "bce", "output_min": 0.2, "output_max": high, "classes": 2, "target_max": 1.0}
+    loss = 8 * ROWS * falling(300, first=0.9)
+    verdict = judge(record(series(loss, chance=8.0, losses={**SOFT, **facts})))
+    assert verdict.loss["chance"] == pytest.approx(8.0 * rows)

@@ -34,6 +34,11 @@ FINDINGS: dict[str, str] = {
     "where {scale} would tell them apart": (
         "从第 {step} 步起，模型对每个输入给出相同的输出：各样本的输出只相差 {spread}，而要区分它们应相差 {scale}"
     ),
+    "at step {step} {share} of the rows have a label that is none of the classes: what is learned from them is "
+    "nothing, or wrong": "第 {step} 步有 {share} 的样本的标签不属于任何类别：从中学不到东西，或学到错误的东西",
+    "{says}; a loss below chance cannot come from such answers, and says nothing of them": (
+        "{says}；这样的输出不可能使损失低于随机水平，所以该损失并不反映这些输出"
+    ),
     "{share} of the units after {layer} answer 0 to every input since step {step}, {start} at the first step; so it "
     "is in {sick} of {layers} layers: {names}": (
         "从第 {step} 步起，{layer} 之后有 {share} 的神经元对任何输入都输出 0（第一步为 {start}）；"
@@ -63,6 +68,8 @@ FINDINGS: dict[str, str] = {
     "the loss swings between {low} and {high} every {period} steps, and no longer falls": (
         "损失每 {period} 步在 {low} 与 {high} 之间摆动一次，不再下降"
     ),
+    "the loss is {low} at most steps of the end and {mean} on average, thrown up again and again, to {high}; chance is "
+    "{chance}": "末段多数步的损失为 {low}，平均却为 {mean}，一再被抛高，最高到 {high}；随机水平为 {chance}",
     "the loss is tossed between {low} and {high} by steps of over a tenth of the weights, and no longer falls": (
         "每一步的更新超过权重的十分之一，损失在 {low} 与 {high} 之间来回跳动，不再下降"
     ),
@@ -177,6 +184,9 @@ FINDINGS: dict[str, str] = {
     "{rose}, and ended at {level}: it began at {start}": "{rose}，最终为 {level}：起始值为 {start}",
     "{rose}, and ended at {level}: chance is {chance}": "{rose}，最终为 {level}：随机水平为 {chance}",
     "{rose}; the training recovered, and ended at {level}": "{rose}；训练随后恢复，最终为 {level}",
+    "from step {step} on the loss is below 0, at {level}: a cross-entropy of valid labels cannot be": (
+        "从第 {step} 步起，损失低于 0，为 {level}：标签有效时交叉熵不可能如此"
+    ),
     "from step {step} on the loss runs away downwards, to {level}: it has no least value": (
         "从第 {step} 步起，损失不断下跌，直到 {level}：它没有最小值"
     ),

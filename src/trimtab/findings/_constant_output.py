@@ -11,7 +11,7 @@ from ._finding import Finding
 from ._history import History, Track
 from ._progress import ENOUGH_STEPS, progress
 from ._reported import reported
-from ._spread import LAST, SMALL, Spread, at_the_end, spread_of
+from ._spread import LAST, SMALL, Spread, at_the_end, one_number, spread_of
 from ._text import number
 from ._trouble import Trouble
 from .causes import Case
@@ -48,6 +48,9 @@ def constant_output(history: History) -> Iterator[Finding]:
     if len(found.steps) < last + 1 or len(track.finite_loss) < ENOUGH_STEPS:
         return
     state = progress(history).state
+    if one_number(track):
+        yield _finding(history, track, found, NOTHING, "constant")
+        return
     limit = NOTHING if history.live or state not in ("stuck", "constant") else SMALL
     if state in ("learned", "unknown", "weak") or not at_the_end(found, last) <= limit:
         return
@@ -64,6 +67,8 @@ def _finding(history: History, track: Track, found: Spread, limit: float, state:
         spread=number(float(found.spread[-1])),
         scale=number(float(found.scale[-1])),
     )
+    if progress(history).learned:
+        says = t("{says}; a loss below chance cannot come from such answers, and says nothing of them", says=says)
     return reported(
         Case("constant-output", history, track, first, track.last_step),
         "serious" if history.live or state in ("falling", "short") else "fatal",
@@ -91,9 +96,10 @@ TROUBLE = Trouble(
     is_not=(
         "The first steps of a model whose last layer begins at zero.",
         "A batch of fewer than four rows, or targets that do not differ.",
-        f"A run that ended better than chance by a tenth. Less than that is chance too where the outputs are alike: "
-        f"outputs whose spread is {SMALL:.0%} of the targets' explain at most {1 - (1 - SMALL) ** 2:.0%} of their "
-        "variance.",
+        "A run that ended better than chance by a tenth, unless all its outputs were one and the same number to the "
+        "last bit: the loss may be taken from the scores before the last activation, and fall though the answers stay.",
+        "Less than a tenth is chance too where the outputs are alike: outputs whose spread is "
+        f"{SMALL:.0%} of the targets' explain at most {1 - (1 - SMALL) ** 2:.0%} of their variance.",
         "A loss that trimtab does not know: it may want any output.",
     ),
     threshold=f"{SMALL:g} of that scale where the loss stands still at chance; {NOTHING:g}, which is rounding, while "

@@ -11,7 +11,7 @@ from .._language import t
 from ._finding import Finding
 from ._history import Columns, History, Track
 from ._layers import by_layer
-from ._progress import progress
+from ._progress import MUCH_LEFT, progress
 from ._reported import reported
 from ._samples import LAST, holds_since, readings, sampled_steps
 from ._text import listed
@@ -25,7 +25,6 @@ RISEN = 0.3  # beyond step 0: a healthy He-initialised net of 20 layers begins w
 ALL = 0.95  # counts without a rise: the layer was dead from the start
 LIVE = 0.98
 KINDS = ("ReLU6", "Hardswish", "Hardtanh", "Hardsigmoid", "Threshold", "Hardshrink", "Softshrink")
-MUCH_LEFT = 0.5  # of chance: a loss above it has most of its way ahead
 CAUSES = (
     "missing-zero-grad",
     "too-much-dropout",

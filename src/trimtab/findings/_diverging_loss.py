@@ -28,6 +28,7 @@ from ._progress import CLEAR_GAIN, progress
 from ._text import number
 from ._trouble import Trouble
 from .causes import Case, explain
+from .causes._labels import BINARY_LOSSES, SLACK
 
 RISE = 2.0  # times the larger of start and chance
 LOST = 0.9  # share of the reference at which a loss that had learned (under half of it) counts as back at chance
@@ -41,7 +42,7 @@ class Onset:
     """From `row` of the track on, the loss stayed beyond `threshold`; where there is an `away`, it came back."""
 
     row: int
-    how: str  # rises, returns, falls (without end) or comes back
+    how: str  # rises, returns, falls (without end), is below 0 or comes back
     reference: float
     threshold: float
     level: float
@@ -66,6 +67,8 @@ def _onset(history: History, track: Track) -> Onset | None:
     values = track.finite_loss
     if history.adversarial or len(values) < 4:
         return None
+    if (below := _below_zero(track, values)) is not None:
+        return below
     if history.live:
         return _live(track, values)
     if values.min() < 0:
@@ -81,7 +84,7 @@ def diverging_loss(history: History) -> Iterator[Finding]:
     step = int(track.step[found.row])
     last = int(track.step[track.finite_rows[found.away.last]]) if found.away else track.last_step
     causes, remedies = explain(Case("diverging-loss", history, track, step, last), TROUBLE.causes)
-    if step < EARLY and found.how != "falls":
+    if step < EARLY and found.how not in ("falls", "is below 0"):
         remedies = tuple(dict.fromkeys((*remedies, "warmup=100")))
     yield Finding(
         "diverging-loss",
@@ -156,6 +159,22 @@ def _comes_back(history: History, track: Track, values: Floats) -> Onset | None:
     return Onset(row, "comes back", reference, away.threshold, state.last, best, away, trained)
 
 
+def _below_zero(track: Track, values: Floats) -> Onset | None:
+    """A binary cross-entropy that its function returned as less than 0, and that ends there: with labels from 0 to 1
+    it cannot be."""
+    losses = track.series.losses
+    names = ("target_min", "target_max", "value")
+    low, high, value = (np.asarray(losses.get(name, ()), dtype=np.float64) for name in names)
+    if track.loss_kind not in BINARY_LOSSES or not np.any((value < 0) & ((low < -SLACK) | (high > 1 + SLACK))):
+        return None
+    end = _end(values)
+    if float(np.quantile(end, 0.75)) >= 0:
+        return None
+    row = _last_departure(-values, 0.0)
+    level = float(np.median(end))
+    return Onset(int(track.finite_rows[row]), "is below 0", float(np.median(values[:5])), 0.0, level, level)
+
+
 def _signed(track: Track, values: Floats) -> Onset | None:
     """A loss that may be negative: its scale is its start, its noise or its own fall, whichever is largest."""
     start = float(np.median(values[:5]))
@@ -216,6 +235,12 @@ def _says(track: Track, found: Onset, step: int) -> str:
             step=step,
             level=number(found.level),
         )
+    if found.how == "is below 0":
+        return t(
+            "from step {step} on the loss is below 0, at {level}: a cross-entropy of valid labels cannot be",
+            step=step,
+            level=number(found.level),
+        )
     if found.how == "returns":
         return t(
             "the loss had come down to {best}, rose from step {step} on and stayed at {level}, where it began",
@@ -273,8 +298,9 @@ TROUBLE = Trouble(
     f"times with minibatches), or a return to {LOST:.0%} of it after having been under half. A loss that came back, "
     f"but not clearly below chance and start, counts if a tenth of the run lay beyond {RISE:g} times the reference, or "
     f"beyond {OUTSIDE:g} times with a peak beyond {RISE:g} and an update of more than {LARGE_UPDATE:.0%} of the "
-    f"weights. Downwards without end: {RUNAWAY:,.0f} times its scale. While the training runs: {LIVE_STEPS} steps in a "
-    f"row, or 3 above {LIVE_RISE:,.0f} times. Set by hand; how often it is right is measured by studies/calibration.",
+    f"weights. Downwards without end: {RUNAWAY:,.0f} times its scale, or a binary cross-entropy below 0 of targets "
+    f"that are not from 0 to 1. While the training runs: {LIVE_STEPS} steps in a row, or 3 above {LIVE_RISE:,.0f} "
+    "times. Set by hand; how often it is right is measured by studies/calibration.",
     causes=(
         "wrong-sign",
         "missing-zero-grad",

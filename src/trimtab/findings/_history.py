@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from ._squares import chance_of_squares
 from ._sums import summed_rows
 
 T = TypeVar("T")
@@ -140,7 +141,7 @@ class Track:
         """What the best constant answer on all targets seen would give for `loss`; NaN where it is not known."""
         chance = np.asarray(self.series.losses.get("chance", ()), dtype=np.float64)
         known = chance[np.isfinite(chance)]
-        return float(known[-1]) * self.summed_rows if len(known) else float("nan")
+        return float(known[-1]) * self.summed_rows if len(known) else chance_of_squares(self.series.losses)
 
     @cached_property
     def summed_rows(self) -> int:

@@ -25,6 +25,7 @@ MUCH = 0.1  # of all entries
 CAUSES = (
     "detached-graph",
     "frozen-parameters",
+    "inputs-unscaled",
     "dying-activation",
     "constant-initial-weights",
     "updates-lost-in-rounding",

@@ -12,7 +12,7 @@ from ._finding import Finding
 from ._history import Array, Event, History, Track
 from ._text import listed, number, plural
 from ._trouble import Trouble
-from .causes import Case, explain
+from .causes import STRONG, Case, explain
 from .causes._numbers import MANY_SKIPS, is_withheld_by_guard, withheld
 from .causes._readings import longest_streak
 
@@ -58,7 +58,9 @@ def _finding(history: History, track: Track) -> Finding:
     event = next((e for e in history.events_of("nonfinite", track) if e.step == step), None)
     stage = _stage(track, row, event)
     survived = _survived(track, bad)
-    causes, remedies = explain(Case("non-finite", history, track, step, int(track.step[last])), TROUBLE.causes)
+    case = Case("non-finite", history, track, step, int(track.step[last]))
+    causes, remedies = explain(case, TROUBLE.causes)
+    passing = stage != "weights" and not explain(case, ("labels-invalid",), at_least=STRONG)[0]
     says = _says(track, row, stage, event)
     if survived:
         count = plural(len(bad), "step")
@@ -78,7 +80,7 @@ def _finding(history: History, track: Track) -> Finding:
         _where(history, track, event),
         _readings(track, row, stage, len(bad)),
         causes,
-        remedies if stage == "weights" else (*remedies, "skip=nonfinite"),
+        (*remedies, "skip=nonfinite") if passing else remedies,
     )
 
 
@@ -292,8 +294,10 @@ TROUBLE = Trouble(
     ),
     remedies="If the gradient or the loss grew by a factor of 100 before it: lr*0.1, or clip=global:1.0. If not, look "
     "at the operation and at the batch of that step. skip=nonfinite leaves such a step out, which hides a bug "
-    "that happens at every step.",
+    "that happens at every step: it is not offered where the record proves a mistake in the script.",
     rule=non_finite,
     sources=("Micikevicius et al. 2018, arXiv:1710.03740, sec. 3.2 (loss scaling)",),
-    leads_to=frozenset({"diverging-loss", "stalled-loss", "exploding-gradient", "constant-output", "crash"}),
+    leads_to=frozenset(
+        {"diverging-loss", "stalled-loss", "slow-loss", "exploding-gradient", "constant-output", "crash"}
+    ),
 )

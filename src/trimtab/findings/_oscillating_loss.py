@@ -13,7 +13,7 @@ from ._finding import Finding
 from ._history import Floats, History, Track
 from ._levels import block_medians, trend
 from ._lost import lost
-from ._progress import progress
+from ._progress import PEAKED, Progress, progress, tail
 from ._reported import reported
 from ._swings import FEW, LONGEST, Swings, swings
 from ._text import number
@@ -38,6 +38,9 @@ CAUSES = (
 def oscillating_loss(history: History) -> Iterator[Finding]:
     track = history.lead
     if history.live or history.adversarial or track is None or lost(history, track) is not None:
+        return
+    if math.isfinite(progress(history).peaks):
+        yield _thrown_up(history, track, progress(history))
         return
     values = track.finite_loss
     end = values[-max(FEW, len(values) // 2) :][-LONGEST:]
@@ -124,6 +127,33 @@ def _finding(history: History, track: Track, found: Swings, learned: bool) -> Fi
     )
 
 
+def _thrown_up(history: History, track: Track, state: Progress) -> Finding:
+    """Under chance at most steps of the end, and over it on average."""
+    values = track.finite_loss
+    end = tail(values)
+    first = int(track.step[track.finite_rows[len(values) - len(end)]])
+    return reported(
+        Case("oscillating-loss", history, track, first, track.last_step),
+        "serious",
+        t(
+            "the loss is {low} at most steps of the end and {mean} on average, thrown up again and again, to {high}; "
+            "chance is {chance}",
+            low=number(state.last),
+            mean=number(state.peaks),
+            high=number(float(end.max())),
+            chance=number(state.reference),
+        ),
+        [history.place(track)] if history.several else [],
+        {
+            "low": state.last,
+            "mean": state.peaks,
+            "high": float(end.max()),
+            "threshold": PEAKED * state.reference,
+        },
+        CAUSES,
+    )
+
+
 def _since(values: Floats, blocks: int = 16) -> int:
     """The first row of the blocks that lie no higher than half as far again above the end's level, without a break."""
     medians = block_medians(values, blocks)
@@ -139,7 +169,9 @@ TROUBLE = Trouble(
     "neighbouring losses lie on opposite sides, or the loss comes back after a fixed number of steps (its period). "
     "The swing must be within the reach of the steps: the sum of |g| |update| over the tensors, which to first order "
     "bounds what a step can do to the loss. Where there is no period: the spread of the log loss, if the median step "
-    "changes the weights by more than a tenth of their size.",
+    "changes the weights by more than a tenth of their size. Also a loss that is under chance at most steps of the "
+    "end (their median) and over twice chance on average (the median of the means of eight blocks, so that one spike "
+    "does not count).",
     hurts="Each step jumps over the valley that it is meant to go down: the loss stays where a shorter step would "
     "have it fall.",
     is_not=(
@@ -151,7 +183,8 @@ TROUBLE = Trouble(
     ),
     threshold=f"A standard deviation of {SIZE:g} in the log loss, with a correlation of -0.6 between neighbours or of "
     f"0.5 after a period; a standard deviation of {LARGE_SIZE:g} without a period. The loss must not fall: "
-    f"Mann-Kendall z above {FALLING:g}. Set by hand; how often it is right is measured by studies/calibration.",
+    f"Mann-Kendall z above {FALLING:g}. Peaks: a mean over {PEAKED:g} times chance. Set by hand; how often it is right "
+    "is measured by studies/calibration.",
     causes=CAUSES,
     remedies="lr*0.1; schedule=cosine where it swings only at the end.",
     rule=oscillating_loss,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ CARRIES_LITTLE = 0.25  # of training's gain over chance is all that validation h
 CAUSES = (
     "too-much-dropout",
     "too-much-weight-decay",
+    "inputs-unscaled",
     "over-capacity",
     "uninformative-data",
 )
@@ -62,6 +64,8 @@ def overfitting(history: History) -> Iterator[Finding]:
     track = history.lead
     if history.live or history.adversarial or track is None or track.finite_loss.min(initial=0) < 0:
         return
+    if math.isfinite(progress(history).peaks):
+        return  # a loss that is thrown up again and again says nothing of what was learned: see oscillating-loss
     if np.max(track.series.losses.get("labels_seen", ()), initial=0) == 1:
         return  # one label is learned at once, and nothing can be said of others
     found = [

@@ -8,7 +8,7 @@ import numpy as np
 
 from .._language import described, t
 from ._history import Floats, History, Track
-from ._levels import Level, level, trend
+from ._levels import MAD_TO_STD, Level, level, trend
 from ._spread import answers_alike
 from ._text import number, plural
 
@@ -16,11 +16,13 @@ from ._text import number, plural
 # studies/calibration; until then: clearly better is a tenth, no better is less than a twentieth.
 CLEAR_GAIN = 0.10
 NO_GAIN = 0.05
+MUCH_LEFT = 0.5  # of chance: a loss above it has most of its way ahead
 FEW_STEPS = 10  # fewer say nothing
 ENOUGH_STEPS = 50  # fewer cannot prove that a loss stands still
 PLATEAU_STEPS = 1000  # fewer cannot tell a stall from the plateau at chance that a falling loss often rests on
 VALUE_LOSSES = ("mse", "l1", "smooth_l1", "huber")  # chance is a variance, or the like of one
 FALLING = -2.6  # Mann-Kendall z, one-sided p < 0.005
+PEAKED = 2.0  # times chance: above, a mean whose median is under chance is made by the peaks of few steps
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class Progress:
     reference: float = float("nan")
     by_chance: bool = False
     gain: float = float("nan")
+    peaks: float = float("nan")  # the mean at the end, where peaks of few steps lift it over chance: not `last`
 
     @property
     def learned(self) -> bool:
@@ -104,19 +107,19 @@ def _judge(track: Track) -> Progress:
     n = len(values)
     if n == 0:
         return Progress("unknown", t("every loss seen was NaN or infinite"), len(track.loss))
-    first, last = level(head(values)), level(tail(values))
     by_chance = bool(np.isfinite(track.chance) and track.chance > 0 and values.min() >= 0)
+    first, (last, peaks) = level(head(values)), _end(values, track.chance if by_chance else float("nan"))
     reference = track.chance if by_chance else first.value
     gain = (reference - last.value) / abs(reference) if reference else float("nan")
     reference_error = chance_error(track) * abs(reference) if by_chance else _start_error(values)
     state = _state(values, last, reference, by_chance, gain, reference_error)
     if state in ("stuck", "weak", "noisy") and answers_alike(track):
         state = "stuck"
-    elif state == "stuck" and by_chance and n < PLATEAU_STEPS and first.value - last.value >= CLEAR_GAIN * first.value:
+    elif state == "stuck" and by_chance and n < PLATEAU_STEPS and _fell(values, first, last):
         state = "plateau"
     against = _against(track, first, last, reference, by_chance)
     says = _sentence(state, n, first, last, reference, against)
-    return Progress(state, says, n, first.value, last.value, reference, by_chance, gain)
+    return Progress(state, says, n, first.value, last.value, reference, by_chance, gain, peaks)
 
 
 def _state(values: Floats, last: Level, reference: float, by_chance: bool, gain: float, reference_error: float) -> str:
@@ -137,6 +140,26 @@ def _state(values: Floats, last: Level, reference: float, by_chance: bool, gain:
     if gain >= NO_GAIN:
         return "weak"
     return "stuck" if by_chance or not _may_have_fallen(values, last.value) else "noisy"
+
+
+def _end(values: Floats, chance: float) -> tuple[Level, float]:
+    """Where the curve ends: its mean, or, where peaks of few steps make that, its median and that mean.
+
+    A loss that stands still at or above chance does so at most steps: a constant answer's mean is chance itself,
+    however skewed the loss.
+    """
+    end = tail(values)
+    found, middle = level(end), float(np.median(end))
+    if not (found.value > PEAKED * chance and middle < chance):
+        return found, float("nan")
+    spread = MAD_TO_STD * float(np.median(np.abs(end - middle)))
+    return Level(middle, 1.25 * spread / float(np.sqrt(len(end)))), found.value
+
+
+def _fell(values: Floats, first: Level, last: Level) -> bool:
+    """From its start, by more than a tenth of that and than the noise of the batches."""
+    drop = first.value - last.value
+    return drop >= CLEAR_GAIN * first.value and drop > 2 * float(np.hypot(_start_error(values), last.error))
 
 
 def _start_error(values: Floats) -> float:

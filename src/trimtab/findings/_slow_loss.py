@@ -18,6 +18,7 @@ from ._reported import reported
 from ._text import number
 from ._trouble import Trouble
 from .causes import EXACT, STRONG, Case, explain
+from .causes._labels import beyond_since
 
 FAR = 0.5  # of the reference is still there at the end
 FAST = 3.0  # times the run's length: a loss that would halve within that has not come to rest
@@ -61,6 +62,9 @@ HOLDING_BACK = tuple(cause for cause in CAUSES if cause not in MILD)
 
 def slow_loss(history: History) -> Iterator[Finding]:
     track = history.lead
+    if track is not None and (invalid := _invalid(history, track)) is not None:
+        yield invalid
+        return
     if history.live or track is None or lost(history, track) is not None:
         return
     state = progress(history)
@@ -168,6 +172,35 @@ def _held_back(case: Case, state: Progress, mistakes: tuple[Cause, ...], remedie
     )
 
 
+def _invalid(history: History, track: Track) -> Finding | None:
+    """Labels that are none of the classes, and count: exact at the first sampled step, whatever the loss does."""
+    since = beyond_since(track)
+    if since is None:
+        return None
+    case = Case("slow-loss", history, track, since, track.last_step)
+    causes, remedies = explain(case, ("labels-invalid",), at_least=EXACT)
+    if not causes:
+        return None
+    losses = track.series.losses
+    share = float(losses["labels_beyond"][losses["step"] == since][0])
+    return Finding(
+        "slow-loss",
+        "serious",
+        since,
+        track.last_step,
+        t(
+            "at step {step} {share} of the rows have a label that is none of the classes: what is learned from them is "
+            "nothing, or wrong",
+            step=since,
+            share=f"{share:.0%}" if share >= 0.01 else number(share),
+        ),
+        tuple(_where(case)),
+        _evidence(progress(history)) | {"labels_beyond": share, "threshold": 0.0},
+        causes,
+        remedies,
+    )
+
+
 def _above_chance(case: Case, state: Progress) -> Finding:
     """The loss began far above chance, and the whole run was spent on coming down to it."""
     return reported(
@@ -201,7 +234,7 @@ TROUBLE = Trouble(
     "Mann-Kendall's test says that it falls): how many steps halving the loss would take at that rate. How far the "
     "weights travelled: the median |update| / |weight| times the steps, of the matrix that moves most. And mistakes "
     "that the record proves and that hold any training back: zero_grad missing, an activation applied twice, shapes "
-    "that broadcast, labels that are all the same, units that begin alike.",
+    "that broadcast, labels that are all the same or none of the classes, units that begin alike.",
     hurts="The time is spent and the model is half trained; a longer step, or another optimizer, would have got there.",
     is_not=(
         f"A loss under {FAR:.0%} of chance (where that is not known, of its start): most of the way is done.",
@@ -215,7 +248,8 @@ TROUBLE = Trouble(
     f"began at chance and the travel is under {LITTLE_TRAVEL:g} (of the trainings that went well none travelled less "
     f"than 0.3); serious under {USELESS_TRAVEL:g} (measured per step: useless runs 1.7e-6 to 3.2e-6, healthy ones 9e-4 "
     "to 5e-3). With so little travel the fall over the whole run counts, if it goes on. A proven mistake "
-    "is a warning, serious where the loss did not come down. Set by hand; how often it is right is measured by "
+    "is a warning, serious where the loss did not come down, and where labels are none of the classes: those are told "
+    "of from the first sampled step on, whatever the loss does. Set by hand; how often it is right is measured by "
     "studies/calibration.",
     causes=CAUSES,
     remedies="lr*10 where the steps are small; steps*4 where they are not; optimizer=adamw. A proven mistake first.",

@@ -14,6 +14,7 @@ LAST = 3  # sampled steps, at least
 FEW_ROWS = 4
 LOGITS = ("cross_entropy", "nll", "bce_logits", "kl_div")  # a difference of 1 is a factor of e, whatever their size
 VALUES = ("mse", "l1", "smooth_l1", "huber")
+_ENDS = ("output_min", "output_max", "target_min", "target_max")
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,14 @@ def answers_alike(track: Track) -> bool:
     """
     found = spread_of(track)
     return len(found.steps) > LAST and at_the_end(found, LAST) <= SMALL
+
+
+def one_number(track: Track) -> bool:
+    """Every output at every sampled step was the same number, to the last bit, though the targets differed there."""
+    losses = track.series.losses
+    rows = len(losses.get("step", ()))
+    low, high, least, most = (_floats(losses.get(name), rows) for name in _ENDS)
+    return rows > LAST and bool(np.all((low == high) & (low == low[0]) & (least < most)))
 
 
 def at_the_end(found: Spread, last: int) -> float:

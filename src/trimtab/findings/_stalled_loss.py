@@ -170,5 +170,5 @@ TROUBLE = Trouble(
     f"less than {HEALTHY_UPDATE:.1%} of their size, else lr*0.1.",
     rule=stalled_loss,
     sources=("Mann 1945, Econometrica 13; Kendall 1975, Rank Correlation Methods",),
-    leads_to=frozenset(),
+    leads_to=frozenset({"slow-loss"}),
 )

@@ -9,6 +9,7 @@ from ._at_start import MILD, first_process, got_over, is_mild, severity_of, sign
 from ._finding import Finding
 from ._history import History, Track
 from ._lost import lost
+from ._progress import MUCH_LEFT, progress
 from ._signal import DEEP, LIMIT, LIVE_LIMIT, NOTHING, SHALLOW_LIMIT, UNEVEN_LIMIT, Direction, Signal, signal
 from ._text import fold
 from ._trouble import Trouble
@@ -25,7 +26,7 @@ def vanishing_gradient(history: History) -> Iterator[Finding]:
 def _finding(history: History, track: Track, found: Signal, name: str, direction: Direction) -> Finding:
     case = Case("vanishing-gradient", history, track, found.step, track.last_step)
     causes, remedies = explain(case, TROUBLE.causes)
-    severity = severity_of(history, recovered="note")
+    severity = severity_of(history, recovered="warning" if _most_is_ahead(history) else "note")
     why = got_over()
     if not history.live and severity != "note" and is_mild(direction) and lost(history, track) is not None:
         severity, why = "note", t("; what the loss did after the first steps explains the run better")
@@ -40,6 +41,12 @@ def _finding(history: History, track: Track, found: Signal, name: str, direction
         causes,
         () if severity == "note" else remedies,
     )
+
+
+def _most_is_ahead(history: History) -> bool:
+    """Better than chance, but not by half: a signal that hardly gets through may be what holds it there."""
+    state = progress(history)
+    return state.by_chance and state.last > MUCH_LEFT * state.reference
 
 
 def _says(found: Signal, name: str, direction: Direction, *, noted: str = "") -> str:
@@ -78,7 +85,8 @@ TROUBLE = Trouble(
         "What finite width alone does: the logarithm of the squared scale after D layers of width n has a mean of "
         "-2.5 D/n and a variance of 5 D/n, which is allowed for.",
         "Over time, inside an RNN or LSTM: its time steps are one call, and their gradients are not seen.",
-        "A training that came out well all the same (Adam undoes the scale of a gradient): a note.",
+        "A training that came out well all the same (Adam undoes the scale of a gradient): a note; a warning where the "
+        f"loss ended above {MUCH_LEFT:.0%} of chance.",
         f"A signal within {MILD:g} decades of the limit, in a run whose loss was then lost: a note, since what "
         "happened after the first steps explains that better.",
     ),

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests.findings.causes._records import clue, run
+from trimtab.findings import judge
 from trimtab.findings.causes import EXACT, STRONG
 
 
@@ -49,3 +50,22 @@ def test_two_heads_with_different_numbers_of_classes():
     first = np.arange(sampled) % 2 == 0
     columns = {"classes": np.where(first, 10, 3), "target_max": np.where(first, 9.0, 2.0)}
     assert clue("labels-invalid", run(**losses(**columns))) is None
+
+
+@pytest.mark.parametrize(
+    ("columns", "remedies"),
+    [
+        ({"classes": 5, "target_min": 1, "target_max": 5}, ("y = y - y.min()",)),
+        ({"classes": 5, "target_min": 0, "target_max": 9}, ("keep = (y >= 0) & (y < 5)",)),
+    ],
+)
+def test_a_loss_that_is_nan_for_want_of_a_class_is_not_to_be_skipped(columns, remedies):
+    (finding,) = judge(run(np.full(40, np.nan), **losses(**columns))).findings
+    assert (finding.kind, finding.causes[0].cause) == ("non-finite", "labels-invalid")
+    assert finding.remedies == remedies
+
+
+def test_a_nan_with_labels_of_the_classes_may_be_skipped():
+    loss = np.where(np.arange(200) < 100, 1.0, np.nan)
+    (finding,) = judge(run(loss, **losses(classes=5, target_max=4))).findings
+    assert "skip=nonfinite" in finding.remedies

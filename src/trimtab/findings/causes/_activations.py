@@ -250,8 +250,8 @@ CAUSES = (
         "output-activation-mismatch",
         "The outputs have passed an activation that the loss applies again, or that cannot reach the targets. "
         "Cross-entropy on probabilities cannot fall under log(1 + (C - 1)/e), 1.46 for ten classes, however good "
-        "the model; a ReLU cannot answer below 0; a softmax over one unit answers 1 to everything. Give the loss the "
-        "scores before any activation: output=logits.",
+        "the model; a ReLU cannot answer below 0; a softmax over one unit answers 1 to everything, and wants to be a "
+        "sigmoid (activation=softmax>sigmoid). Else give the loss the scores before any activation: output=logits.",
         output_clue,
     ),
 )

@@ -10,7 +10,7 @@ from ..._language import t
 from .._carried import perhaps_nothing_carries
 from .._evidence import HEALTHY_UPDATE, LARGE_UPDATE, update_ratios
 from .._levels import noise
-from .._progress import CLEAR_GAIN, NO_GAIN, Progress, progress
+from .._progress import CLEAR_GAIN, ENOUGH_STEPS, NO_GAIN, Progress, progress
 from .._spread import answers_alike
 from .._text import number
 from ._batches import bad_batch
@@ -30,6 +30,7 @@ from ._readings import (
 
 WIDE = 3.0  # root mean square of inputs that were not scaled (docs/science.md, 10); 1 when standardised
 NARROW = 0.03  # largest input where they were scaled twice (pixels: 1/255); sparse inputs have a few large ones
+FAR_START = 2.0  # times chance: where scaled inputs begin is under it (log C + 1/2 for logits of deviation 1)
 FAR_TARGETS, NEAR_TARGETS = 10.0, 0.01  # root mean square of a regression's targets
 SMALL_BATCH = 16  # rows
 TINY_BATCH = 4
@@ -42,7 +43,7 @@ def _inputs_unscaled(case: Case) -> Clue | None:
     if row is None:
         return None
     rms, largest = reading(modules, "in_rms", row), reading(modules, "in_max", row)
-    if not rms > WIDE and not 0 < largest < NARROW:
+    if not (rms > WIDE or 0 < largest < NARROW) or not _is_to_blame(case):
         return None
     why = t(
         "the inputs have a root mean square of {rms} and reach {largest} (standardised: 1 and about 4)",
@@ -50,6 +51,18 @@ def _inputs_unscaled(case: Case) -> Clue | None:
         largest=number(largest),
     )
     return Clue(why, STRONG, ("inputs=standardise",))
+
+
+def _is_to_blame(case: Case) -> bool:
+    """Of two troubles that come as often with inputs of any scale: the answers were far off at the start, or the
+    gradient of everything was lost."""
+    if case.trouble == "overfitting":
+        state = progress(case.history)
+        return state.by_chance and state.first > FAR_START * state.reference
+    if case.trouble == "idle-parameter":
+        norms = np.asarray(case.track.columns["grad_norm_raw"], dtype=np.float64)
+        return len(norms) >= ENOUGH_STEPS and not norms[-ENOUGH_STEPS // 2 :].any()
+    return True
 
 
 def _targets_unscaled(case: Case) -> Clue | None:

@@ -9,14 +9,27 @@ import numpy as np
 
 from ..._language import t
 from .._evidence import fan_in, weight_of
+from .._history import Track
 from .._text import number
 from ._cause import EXACT, STRONG, WEAK, Case, Clue, KnownCause
 from ._crashes import crash_clue
 from ._process import exception_text
-from ._readings import CLASS_LOSSES, VALUE_LOSSES, counts_of, first_modules, largest_of, least_of, measured, weighted
+from ._readings import (
+    CLASS_LOSSES,
+    VALUE_LOSSES,
+    counts_of,
+    first_modules,
+    largest_of,
+    least_of,
+    measured,
+    mostly,
+    weighted,
+)
 
 OUT_OF_BOUNDS = r"Assertion `t >= 0|device-side assert|all elements of target should be"
 ENOUGH_LABELS = 64  # seen, before labels that are all the same say something
+BINARY_LOSSES = ("bce", "bce_logits")
+SLACK = 1e-3  # by which targets computed in floats may miss 0 to 1
 SURELY_ALL = 256  # seen and all 0: other labels are under 3 / 256 of all, with 95 % confidence (the rule of three)
 
 
@@ -35,15 +48,33 @@ def _out_of_range(case: Case) -> Clue | None:
     low, high = least_of(losses, "target_min"), largest_of(losses, "target_max")
     if kind in CLASS_LOSSES:
         return _beyond_the_classes(case)
-    if kind in ("bce", "bce_logits") and (low < 0 or 1 < high < np.inf):
+    if kind in BINARY_LOSSES and (low < -SLACK or 1 + SLACK < high < np.inf):
         why = t(
             "the targets of {loss} go from {low} to {high}, where it wants 0 to 1: beyond them it has no least value",
             loss=kind,
             low=number(low),
             high=number(high),
         )
-        return Clue(why, EXACT)
+        return Clue(why, EXACT, _into_range(case, low, high))
     return None
+
+
+def _into_range(case: Case, low: float, high: float) -> tuple[str, ...]:
+    """What makes two labels 0 and 1; nothing for other targets."""
+    losses = case.track.series.losses
+    if not mostly(losses, "targets_whole") or counts_of(losses, "target_values").max(initial=0) > 2:
+        return ()
+    if (low, high) == (-1, 1):
+        return ("y = (y + 1) / 2",)
+    return ("y = y - y.min()",) if high - low == 1 else ()
+
+
+def beyond_since(track: Track) -> int | None:
+    """The first sampled step with rows whose label is none of the classes and which count in the loss; None for
+    none."""
+    losses = track.series.losses
+    rows = np.flatnonzero(np.asarray(losses.get("labels_beyond", ()), dtype=np.float64) > 0)
+    return int(losses["step"][rows[0]]) if len(rows) else None
 
 
 def _beyond_the_classes(case: Case) -> Clue | None:
@@ -70,7 +101,9 @@ def _beyond_the_classes(case: Case) -> Clue | None:
         high=number(high),
         last=known - 1,
     )
-    return Clue(why, EXACT if count or known == 1 or (low >= 1 and high == known) else STRONG)
+    from_one = low >= 1 and high == known
+    remedy = "y = y - y.min()" if from_one else f"keep = (y >= 0) & (y < {known})"
+    return Clue(why, EXACT if count or known == 1 or from_one else STRONG, (remedy,))
 
 
 def _constant(case: Case) -> Clue | None:

@@ -12,6 +12,7 @@ from ._cause import EXACT, STRONG, Case, Clue
 from ._readings import VALUE_LOSSES, largest_of, least_of, measured, median_of, word_of
 
 LOGITS = ("output=logits",)
+SIGMOID = ("activation=softmax>sigmoid",)
 RANGES = {
     "relu": (0.0, math.inf),
     "relu6": (0.0, 6.0),
@@ -54,7 +55,7 @@ def _single_unit(case: Case) -> Clue | None:
     if not low == high == 1.0 or len(measured(losses, "output_min")) < 2 or after not in ("softmax", ""):
         return None
     why = t("every output is exactly 1, whatever the input: a softmax over a single unit")
-    return Clue(why, EXACT if after else STRONG, LOGITS)
+    return Clue(why, EXACT if after else STRONG, SIGMOID if case.track.loss_kind == "bce" else LOGITS)
 
 
 def _twice(case: Case) -> Clue | None:

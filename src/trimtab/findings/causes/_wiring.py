@@ -10,10 +10,11 @@ from ..._language import t
 from .._evidence import tensors
 from .._history import Track
 from .._mirrored import mirrored_loss
+from .._sums import ROUNDING
 from .._text import listed, number, plural
 from ._cause import EXACT, STRONG, WEAK, Case, Clue, KnownCause
 from ._process import exception_text
-from ._readings import largest_of, least_of, measured, median_of, steps_with_modules
+from ._readings import largest_of, least_of, measured, median_of, steps_with_modules, word_of
 
 ALWAYS = 0.9  # of the sampled steps
 
@@ -79,11 +80,13 @@ def _without_graph(exception: str) -> Clue | None:
 
 
 def _outputs_are_stuck(track: Track) -> bool:
-    """A constant output (a dead ReLU, a softmax over one unit) stops every gradient without any detaching."""
+    """A constant output (a dead ReLU, a softmax over one unit) stops every gradient without any detaching, and so do
+    probabilities that are cut off at 0 or 1."""
     losses = track.series.losses
-    return median_of(losses, "output_zeros") > 0.99 or largest_of(losses, "output_max") == least_of(
-        losses, "output_min"
-    )
+    low, high = least_of(losses, "output_min"), largest_of(losses, "output_max")
+    least = math.log(2 * ROUNDING) if track.loss_kind == "nll" else ROUNDING
+    cut_off = word_of(losses, "output_after") in ("softmax", "sigmoid") and low < least
+    return median_of(losses, "output_zeros") > 0.99 or high == low or cut_off
 
 
 def _without_gradient(track: Track) -> list[str]:
@@ -108,7 +111,7 @@ def _wrong_sign(case: Case) -> Clue | None:
         )
         return Clue(why, EXACT)
     runs_away = len(case.track.finite_loss) and case.track.finite_loss[-1] < 0
-    if case.trouble == "diverging-loss" and runs_away and not median_of(case.track.series.losses, "value") < 0:
+    if case.trouble == "diverging-loss" and runs_away and not least_of(case.track.series.losses, "value") < 0:
         why = t("a loss that is minimised towards minus infinity usually has the wrong sign")
         return Clue(why, STRONG)
     return None
