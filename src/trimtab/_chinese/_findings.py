@@ -183,6 +183,12 @@ FINDINGS: dict[str, str] = {
     ),
     "{rose}, and ended at {level}: it began at {start}": "{rose}，最终为 {level}：起始值为 {start}",
     "{rose}, and ended at {level}: chance is {chance}": "{rose}，最终为 {level}：随机水平为 {chance}",
+    "{name} is measured on rows that the model trains on: it says nothing of other data": (
+        "{name} 是在模型训练所用的样本上测得的：它不反映其他数据"
+    ),
+    "{name} is measured in part on rows that the model trains on: on others it is higher": (
+        "{name} 有一部分是在模型训练所用的样本上测得的：在其他样本上会更高"
+    ),
     "{rose}; the training recovered, and ended at {level}": "{rose}；训练随后恢复，最终为 {level}",
     "from step {step} on the loss is below 0, at {level}: a cross-entropy of valid labels cannot be": (
         "从第 {step} 步起，损失低于 0，为 {level}：标签有效时交叉熵不可能如此"

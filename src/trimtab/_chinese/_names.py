@@ -15,6 +15,9 @@ NAMES: dict[str, str] = {
     "gradient=normalised": "保留总梯度的方向，长度固定。",
     "gradient=sign": "每个权重移动同样的距离，方向由其梯度决定。",
     "gradient=centralised": "每个单元的梯度减去其均值，使该单元权重之和不变。",
+    "recover=rollback": "一步接一步都显示权重出了问题时，退回到较早的权重和优化器状态。",
+    "recover=cut": "梯度异常大或不是有限值时降低学习率，再逐渐恢复。",
+    "warmup": "在最初若干步中让学习率逐渐升到应有的值。",
     # troubles and causes
     "exploding-gradient": "信号随深度增大若干个数量级，或梯度范数在几步之内增大若干个数量级。",
     "vanishing-gradient": "信号从第一层到最后一层缩小若干个数量级，或梯度在反向传播途中如此缩小。",
@@ -63,6 +66,7 @@ NAMES: dict[str, str] = {
     "over-smoothing": "过度平滑：图卷积层数过多，各节点的表示趋于相同。",
     "over-capacity": "容量过大：模型足以背下训练集。",
     "weak-optimizer": "优化器不合适：对这个模型来说下降太慢。",
+    "validation-leak": "验证集泄漏：验证所用的样本就在训练集中。",
     "uninformative-data": "数据没有信息：输入与目标之间没有模型可用的关系。",
     "frozen-parameters": "参数被冻结，或不在任何优化器中。",
     "detached-graph": "计算图被切断：损失不依赖于被优化的参数。",

@@ -30,6 +30,10 @@ FALLS = 0.9  # of the training loss at the time of the least validation loss is 
 GAP = 0.5  # of the validation loss
 MUCH = 0.2  # of the first validation loss is still there: below, a gap is not worth naming
 CARRIES_LITTLE = 0.25  # of training's gain over chance is all that validation has at the end
+COMPARED = 32  # rows of validation that differ, before anything is said of where they come from
+FEW_FOUND = 5
+ALL = 0.9
+AS_OFTEN = 0.6  # as a row of training is found among those that were looked at
 CAUSES = (
     "too-much-dropout",
     "too-much-weight-decay",
@@ -68,7 +72,8 @@ def overfitting(history: History) -> Iterator[Finding]:
         return  # a loss that is thrown up again and again says nothing of what was learned: see oscillating-loss
     if np.max(track.series.losses.get("labels_seen", ()), initial=0) == 1:
         return  # one label is learned at once, and nothing can be said of others
-    found = [
+    found = list(_trained_on(history, track))
+    found += [
         finding
         for evaluations in validation_losses(history, track)
         if (finding := _judge(history, track, evaluations)) is not None
@@ -222,6 +227,38 @@ def _nothing_carries_over(history: History, track: Track, evaluations: Evaluatio
     )
 
 
+def _trained_on(history: History, track: Track) -> Iterator[Finding]:
+    """Rows of validation that are rows of training. A script may mean that, and evaluate on both; but not where the
+    rows were handed over as validation data."""
+    newest = {str(event.data.get("name")): event for event in history.events_of("validation_rows", track)}
+    for name, event in newest.items():
+        found, compared, trained = (int(event.data.get(key) or 0) for key in ("trained_on", "compared", "trained"))
+        again = float(event.data.get("again") or "nan")
+        if compared < COMPARED or found < FEW_FOUND:
+            continue
+        every = found >= ALL * compared or found >= AS_OFTEN * again * compared
+        case = Case("overfitting", history, track, event.step, track.last_step)
+        says = (
+            t("{name} is measured on rows that the model trains on: it says nothing of other data", name=name)
+            if every
+            else t("{name} is measured in part on rows that the model trains on: on others it is higher", name=name)
+        )
+        yield reported(
+            case,
+            "warning" if every and event.data.get("given") else "note",
+            says,
+            [history.place(track)] if history.several else [],
+            {
+                "metric": name,
+                "trained_on": found,
+                "compared": compared,
+                "training_rows_known": trained,
+                "threshold": FEW_FOUND,
+            },
+            ("validation-leak",),
+        )
+
+
 def _gap(history: History, track: Track, evaluations: Evaluations) -> Finding | None:
     """Validation stays far above training without rising: a note, unless next to nothing of what was gained holds."""
     values = evaluations.values
@@ -258,7 +295,8 @@ TROUBLE = Trouble(
     "test, dev or held_out in it, and loss, nll, mse or mae): its minimum and its end, each the median of three "
     "evaluations, and Mann-Kendall's test on what came after the minimum. The training loss at both times. What was "
     "lost since, as a share of what validation had gained until then. Also whether validation was ever better than "
-    "chance, where training is.",
+    "chance, where training is. And whether rows of validation are rows of training, to the bit: all that fit is given "
+    "as arrays, of other trainings 256 rows of a validation's first batch among those of the sampled steps.",
     hurts="The model learns the training data by heart: on other data it was better before, or never good.",
     is_not=(
         f"Fewer than {ENOUGH} evaluations, or a minimum that is too recent.",
@@ -268,6 +306,8 @@ TROUBLE = Trouble(
         f"A rise that loses less than {SMALL:.0%} of what was gained: a note, unless such a gap is there too.",
         f"A training loss that has not fallen by {1 - FALLS:.0%} meanwhile: something else happened.",
         "A rise that was over by the end, as where a model generalises late.",
+        "A loss on training rows that the script may want, beside that of others: a note. Only rows that were handed "
+        "over as validation data are a warning.",
     ),
     threshold=f"The minimum at least {AGO} evaluations and a sixth of them all ago; a rise of {CLEAR:g} standard "
     f"deviations of the change from one evaluation to the next. A warning from {SMALL:.0%} of the gain on, serious "
@@ -276,7 +316,7 @@ TROUBLE = Trouble(
     f"counts if it holds against {ERRORS:g} standard errors less than chance and validation never came down from its "
     "first value. Set by hand; how often it is right is measured by "
     "studies/calibration.",
-    causes=CAUSES,
+    causes=(*CAUSES, "validation-leak"),
     remedies="Keep the weights of the minimum (early stopping); dropout=0.1, weight_decay=0.01, more data, a smaller "
     "model.",
     rule=overfitting,

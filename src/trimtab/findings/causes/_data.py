@@ -164,6 +164,22 @@ def _same_inputs(case: Case) -> Clue | None:
     return Clue(t("every row of a batch has the same inputs"), EXACT)
 
 
+def _validation_leak(case: Case) -> Clue | None:
+    """Rows that are in both sets; seen exactly, and of those only that were compared."""
+    events = case.history.events_of("validation_rows", case.track)
+    if not events:
+        return None
+    data = events[-1].data
+    why = t(
+        "{found} of {compared} different rows of validation are, to the bit, among the {trained} rows of training that "
+        "were looked at",
+        found=data.get("trained_on"),
+        compared=data.get("compared"),
+        trained=f"{int(data.get('trained') or 0):,}",
+    )
+    return Clue(why, EXACT, ("train_test_split(X, y)  # before rows are copied or augmented",))
+
+
 CAUSES = (
     KnownCause(
         "inputs-unscaled",
@@ -196,5 +212,12 @@ CAUSES = (
         "The inputs say nothing about the targets that this model could use, are all the same, or were shuffled apart "
         "from them.",
         _uninformative,
+    ),
+    KnownCause(
+        "validation-leak",
+        "Validation is measured on rows that the model trains on, all of them or some: the same arrays were given for "
+        "both, or rows were copied (to balance classes, to augment) before they were split. It falls with the training "
+        "loss, and says nothing of other data. Split first.",
+        _validation_leak,
     ),
 )

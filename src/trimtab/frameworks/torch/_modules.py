@@ -53,8 +53,15 @@ class Measured:
 class ModuleReader:
     """Collects one row per call of a module while it is on."""
 
-    def __init__(self, guard: Guard, backward: BackwardReader, on_stop: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        guard: Guard,
+        backward: BackwardReader,
+        on_stop: Callable[[], None],
+        on_inputs: Callable[[tuple[Any, ...]], None],
+    ) -> None:
         self._rows: list[dict[str, Any]] = []
+        self._on_inputs = on_inputs
         self._backward = backward
         self._on_stop = guard(on_stop)
         self._stopped = False
@@ -110,6 +117,8 @@ class ModuleReader:
         out = _first_tensor(output)
         if out is None or not out.requires_grad or not out.is_floating_point() or out.dim() == 0 or out.numel() == 0:
             return
+        if not self._rows:
+            self._on_inputs(inputs)
         row = {"call": len(self._rows), "module": id(module), "kind": type(module).__name__}
         self._rows.append(row)
         with torch.no_grad():

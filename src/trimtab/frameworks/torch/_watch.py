@@ -18,6 +18,7 @@ from .._clock import SamplingClock
 from .._guard import Guard
 from .._outbox import Outbox, Session
 from .._patches import Patches
+from .._seen_rows import SeenRows
 from ._backward import BackwardReader
 from ._batch import BatchKeeper
 from ._clips import ClipCall, ClipReader
@@ -28,6 +29,7 @@ from ._losses import LossReader
 from ._modules import ModuleReader
 from ._norms import Reading, dense_values
 from ._optimizers import StepRow, WatchedOptimizer
+from ._row_readers import RowReader
 from ._scaler import ScalerReader
 from ._validation import ValidationPasses
 
@@ -56,8 +58,10 @@ class TorchWatch:
         self._backward = BackwardReader(
             self._guard, self._scaler, self._clock, self._alive, self._parameter_names, self._note_blow_up
         )
-        self._modules = ModuleReader(self._guard, self._backward, self._say_compiled)
-        self._validation = ValidationPasses(session)
+        seen = SeenRows(session)
+        self._rows = RowReader(self._guard, seen, lambda: self._newest is not None)
+        self._modules = ModuleReader(self._guard, self._backward, self._say_compiled, self._rows.of_training)
+        self._validation = ValidationPasses(session, seen, self._rows)
         self._losses = LossReader(self._guard, self._any_in_training, self._validation.add)
         self._clips = ClipReader(self._guard, self._note_clip)
         self.guards = Guards(session.policies, self._say_unseen)
@@ -72,7 +76,7 @@ class TorchWatch:
 
     def hook(self, sampling: bool = True) -> None:
         """Install every hook. Without `sampling` only what is recorded at every step is measured."""
-        for reader in (self._clips, self._scaler, self._losses, self._backward, self._modules):
+        for reader in (self._clips, self._scaler, self._losses, self._backward, self._modules, self._rows):
             reader.attach(self._patches)
         if self._batch is not None:
             self._batch.attach(self._patches)
@@ -497,6 +501,7 @@ class TorchWatch:
             self._session.event("unseen", what=what, why=why)
 
     def _say_compiled(self) -> None:
+        self._rows.stop()
         self._say_unseen(
             "module outputs",
             "torch.compile is used: outputs of modules and their gradients are not measured, since hooks would "
