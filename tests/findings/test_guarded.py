@@ -66,3 +66,19 @@ def test_steps_left_out_for_their_length_are_not_called_non_finite() -> None:
     lost = judge(record(series(falling(200), info=info, skipped=skipped, nonfinite=[int(s) for s in skipped])))
     assert [f.kind for f in lost.findings] == ["non-finite"]
     assert "the guard left out 20 steps in a row from step 40 on" in lost.findings[0].says
+
+
+@pytest.mark.parametrize(("times", "warns"), [(1, False), (2, True)])
+def test_a_return_is_told_and_a_second_one_warned_of(times: int, warns: bool) -> None:
+    steps = [step + rest for step in (50, 120)[:times] for rest in range(11)]
+    back = [40 if step in (50, 120) else -1 for step in steps]
+    policy = "recover=rollback:50,skip=10"
+    (found,) = guarded([policy], step=steps, policy=policy, skipped=True, back_to=back)
+    assert (found.skipped, found.went_back) == (11 * times, times)
+    assert bool(found.warns) is warns
+    assert not warns or "went back 2 times" in found.warns
+
+
+def test_a_cut_of_the_learning_rate_is_told() -> None:
+    (found,) = guarded(["warmup=4"], step=[0, 1, 2], policy="warmup=4", skipped=False, lr_scale=[0.25, 0.5, 0.75])
+    assert (found.acted, found.least_lr_scale, found.least_scale, found.warns) == (3, 0.25, 1.0, "")

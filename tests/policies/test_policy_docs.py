@@ -11,7 +11,7 @@ import pytest
 from trimtab.policies import POLICIES
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "policies.md").read_text(encoding="utf-8")
-ROWS = {m[1]: m[2].strip() for m in re.finditer(r"^\| `([a-z]+=\w+)` \|[^|]*\|([^|]*)\|", PAGE, re.MULTILINE)}
+ROWS = {m[1]: m[2].strip() for m in re.finditer(r"^\| `([a-z]+(?:=\w+)?)` \|[^|]*\|([^|]*)\|", PAGE, re.MULTILINE)}
 
 
 def test_the_page_lists_all_policies_in_order() -> None:

@@ -108,6 +108,7 @@ UNSEEN: dict[str, str] = {
 #: Nouns that `counted` counts, each with its measure word.
 MEASURES: dict[str, str] = {
     "step": "步",
+    "time": "次",
     "parameter tensor": "个参数张量",
     "row": "行",
     "optimizer": "个优化器",

@@ -78,7 +78,8 @@ class Finding:
 class Guarded:
     """One policy over a run: of `steps` it changed `acted`, of these it left out `skipped`.
 
-    `least_scale`: least factor on any gradient, 1 where it scaled none. `warns`: what it may hide; empty mostly.
+    `least_scale`: least factor on any gradient, `least_lr_scale` on the learning rate, 1 where it scaled none.
+    `went_back`: so often weights and optimizer state were put back. `warns`: what it may hide; empty mostly.
     """
 
     policy: str
@@ -86,6 +87,8 @@ class Guarded:
     acted: int
     skipped: int
     least_scale: float = 1.0
+    least_lr_scale: float = 1.0
+    went_back: int = 0
     warns: str = ""
 
     def to_json(self) -> dict[str, Any]:
@@ -99,6 +102,8 @@ class Guarded:
             acted=int(data["acted"]),
             skipped=int(data["skipped"]),
             least_scale=float(data.get("least_scale", 1.0)),
+            least_lr_scale=float(data.get("least_lr_scale", 1.0)),
+            went_back=int(data.get("went_back", 0)),
             warns=str(data.get("warns", "")),
         )
 

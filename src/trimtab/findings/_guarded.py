@@ -34,10 +34,34 @@ def guarded(record: RecordLike, tracks: Sequence[Track]) -> tuple[Guarded, ...]:
 def _one(policy: str, tracks: Sequence[Track], rows: Mapping[str, Any], chosen: np.ndarray[Any, Any]) -> Guarded:
     steps = sum(len(track) for track in tracks if policy in (track.series.info.get("policies") or ()))
     acted, skipped = int(chosen.sum()), int(np.asarray(rows["skipped"], bool)[chosen].sum())
-    scales = np.asarray(rows["scale"], np.float64)[chosen]
-    scales = scales[np.isfinite(scales)]
-    least = float(scales.min()) if len(scales) else 1.0
-    return Guarded(policy, steps, acted, skipped, least, _warning(policy, steps, skipped, scales))
+    scales, rates = (_known(rows, name, chosen) for name in ("scale", "lr_scale"))
+    back = int(np.sum(np.asarray(rows["back_to"])[chosen] >= 0))
+    return Guarded(
+        policy=policy,
+        steps=steps,
+        acted=acted,
+        skipped=skipped,
+        least_scale=float(scales.min(initial=1.0)),
+        least_lr_scale=float(rates.min(initial=1.0)),
+        went_back=back,
+        warns=_returns_warning(policy, back) if back else _warning(policy, steps, skipped, scales),
+    )
+
+
+def _known(rows: Mapping[str, Any], name: str, chosen: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    values = np.asarray(rows[name], np.float64)[chosen]
+    return values[np.isfinite(values)]
+
+
+def _returns_warning(policy: str, count: int) -> str:
+    if count < 2:
+        return ""
+    return t(
+        "{policy} went back {count} times: what breaks the weights comes again. What the findings name as its cause is "
+        "to be changed",
+        policy=policy,
+        count=count,
+    )
 
 
 def _warning(policy: str, steps: int, skipped: int, scales: np.ndarray[Any, Any]) -> str:

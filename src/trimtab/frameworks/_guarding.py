@@ -24,14 +24,32 @@ ONLY_TORCH = "policies act on torch.optim's optimizers only so far"
 HOPELESS = 50
 
 
+class Recovered(NamedTuple):
+    """What a policy on the host did before one step.
+
+    `lr_scale`: its factor on the learning rates. `back_to`: weights and state are those from before that step, None
+    where they did not go back. `rests`: the step was left out on purpose. `gave_up`: it will go back no more.
+    """
+
+    lr_scale: float = 1.0
+    back_to: int | None = None
+    rests: bool = False
+    gave_up: bool = False
+
+
+NOT_RECOVERED = Recovered()
+
+
 class Acts(NamedTuple):
     """What the policies did to one step: `skipped[i]` and `scales[i]` are the i-th policy's.
 
-    A scale is the least factor on any gradient, None for a policy that maps gradients entry by entry.
+    A scale is the least factor on any gradient, None for a policy that maps gradients entry by entry. `recovered`: the
+    same of policies on the host; empty where there are none.
     """
 
     skipped: tuple[bool, ...]
     scales: tuple[float | None, ...]
+    recovered: tuple[Recovered, ...] = ()
 
     @property
     def skip(self) -> bool:
@@ -41,7 +59,11 @@ class Acts(NamedTuple):
     @property
     def nothing(self) -> bool:
         """The step is as it would be without."""
-        return not any(self.skipped) and all(scale == 1.0 for scale in self.scales)
+        return (
+            not any(self.skipped)
+            and all(scale == 1.0 for scale in self.scales)
+            and all(done == NOT_RECOVERED for done in self.recovered)
+        )
 
 
 class GuardLog:
@@ -54,21 +76,32 @@ class GuardLog:
     def __init__(self, policies: Sequence[str], weights_lost: Callable[[], bool]) -> None:
         self._policies = tuple(policies)
         self._weights_lost = weights_lost
-        self._rows: list[tuple[int, str, bool, float | None]] = []
+        self._rows: list[tuple[int, str, bool, float | None, float | None, int | None]] = []
         self._said: set[str] = set()
         self._skipped_last = -1
         self._skipped_since = -1
 
+    @property
+    def policies(self) -> tuple[str, ...]:
+        return self._policies
+
     def add(self, step: int, norms: np.ndarray[Any, Any], acts: Acts) -> None:
         """At this step the policies acted. `norms`: of the gradients before them."""
-        for policy, skipped, scale in zip(self._policies, acts.skipped, acts.scales, strict=True):
-            if not skipped and (scale == 1.0 or acts.skip):
+        recovered = acts.recovered or (NOT_RECOVERED,) * len(self._policies)
+        for policy, skipped, scale, done in zip(self._policies, acts.skipped, acts.scales, recovered, strict=True):
+            if done.gave_up:
+                self._say_given_up(step, policy)
+            if not skipped and done.back_to is None and (acts.skip or (scale == 1.0 and done.lr_scale == 1.0)):
                 continue
-            self._rows.append((step, policy, skipped, None if skipped else scale))
-            if policy not in self._said:
+            on_lr = None if skipped or done.lr_scale == 1.0 else done.lr_scale
+            on_gradient = None if skipped or on_lr is not None or done.back_to is not None else scale
+            self._rows.append((step, policy, skipped, on_gradient, on_lr, done.back_to))
+            if policy not in self._said or done.back_to is not None:
                 self._said.add(policy)
-                self._say_first(step, policy, float(total_norm(norms[None])[0]), skipped, scale)
-        if acts.skip:
+                self._say(step, policy, float(total_norm(norms[None])[0]), skipped, scale, done)
+        if any(done.rests for done in recovered):
+            self._skipped_since = -1  # no sign that anything is lost
+        elif acts.skip:
             self._count_skip(step)
 
     def take(self, optimizer: int) -> dict[str, Any] | None:
@@ -76,13 +109,15 @@ class GuardLog:
         rows, self._rows = self._rows, []
         if not rows:
             return None
-        step, policy, skipped, scale = zip(*rows, strict=True)
+        step, policy, skipped, scale, lr_scale, back_to = zip(*rows, strict=True)
         return {
             "optimizer": [optimizer] * len(rows),
             "step": list(step),
             "policy": list(policy),
             "skipped": list(skipped),
             "scale": list(scale),
+            "lr_scale": list(lr_scale),
+            "back_to": list(back_to),
         }
 
     def forget(self) -> None:
@@ -96,10 +131,25 @@ class GuardLog:
         if step - self._skipped_since + 1 == HOPELESS:
             self._say_hopeless()
 
-    def _say_first(self, step: int, policy: str, norm: float, skipped: bool, scale: float | None) -> None:
+    def _say(self, step: int, policy: str, norm: float, skipped: bool, scale: float | None, done: Recovered) -> None:
+        """Of a return each time, of everything else the first time."""
         with _speaking():
+            if done.back_to is not None:
+                say(
+                    t(
+                        "guard: {policy} goes back from step {step} to weights and optimizer state from before step "
+                        "{then} (gradient norm {norm:.3g})",
+                        policy=policy,
+                        step=step,
+                        then=done.back_to,
+                        norm=norm,
+                    )
+                )
+                return
             if skipped:
                 does = t("leaves out step {step} (gradient norm {norm:.3g})", step=step, norm=norm)
+            elif done.lr_scale != 1.0:
+                does = t("multiplies the learning rate of step {step} by {scale:.3g}", step=step, scale=done.lr_scale)
             elif scale is None:
                 does = t("changes the gradients of step {step}", step=step)
             else:
@@ -110,6 +160,17 @@ class GuardLog:
                     norm=norm,
                 )
             say(t("guard: {policy} {does}, for the first time", policy=policy, does=does))
+
+    def _say_given_up(self, step: int, policy: str) -> None:
+        with _speaking():
+            say(
+                t(
+                    "guard: {policy} gives up at step {step}: it has gone back as often as its limit allows, and the "
+                    "weights are at fault again. The training goes on as it is; `trimtab show` says what went wrong",
+                    policy=policy,
+                    step=step,
+                )
+            )
 
     def _say_hopeless(self) -> None:
         first, count = self._skipped_since, HOPELESS
@@ -137,6 +198,12 @@ def say_unguarded(why: str) -> None:
     """One line on stderr: policies were asked for, and none acts."""
     with _speaking():
         say(t("guard: {why}; the training goes on unguarded", why=why))
+
+
+def say_less(why: str) -> None:
+    """One line on stderr: some of the policies that were asked for do not act."""
+    with _speaking():
+        say(t("guard: {why}; the other policies act", why=why))
 
 
 def say(sentence: str) -> None:

@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from ._guarding import ONLY_TORCH, UNGUARDED, say_unguarded
+from ._guarding import ONLY_TORCH, UNGUARDED, Acts, GuardLog, say_unguarded
 from ._outbox import Outbox, Session
 from ._rows import Norms, send_steps, send_tensors
 
@@ -45,6 +45,7 @@ class Step:
     lr_max: float | None = None
     watch_seconds: float = 0.0
     samples: dict[str, Sequence[float | None]] = field(default_factory=dict)
+    acts: Acts | None = None  # what the policies did; None: nothing
 
 
 class Hub:
@@ -74,14 +75,17 @@ class Hub:
         """Have `callback` fetch what is still on its way (in rings, on devices) before the last rows are sent."""
         self._fetch.append(callback)
 
-    def series(self, info: dict[str, Any]) -> Series:
-        """A new optimizer. `info` is its entry in run.json: "class" (full name), "groups" (settings: a list with one
-        dict), "tensors" (dicts of name, shape, dtype, device, trainable, and `fan_in_of`), "model" (class name), and
+    def series(self, info: dict[str, Any], guard: GuardLog | None = None) -> Series:
+        """A new optimizer, and what logs its policies if any guard it. `info` is its entry in run.json: "class" (full
+        name), "groups" (settings: a list with one dict), "tensors" (dicts of name, shape, dtype, device, trainable, and `fan_in_of`), "model" (class name), and
         where they are known "modules" ({class: count}), "dropout" (rates) and "untrained" (names)."""
         if not self._series:
             self._session.position = self._position
+        if guard is None:
             self._say_unguarded()
-        new = Series(len(self._series), info, self)
+        else:
+            info["policies"] = list(guard.policies)
+        new = Series(len(self._series), info, self, guard)
         self._series.append(new)
         self.describe()
         return new
@@ -112,8 +116,8 @@ class Hub:
         self._newest = series
 
     def _say_unguarded(self) -> None:
-        """Policies were asked for, and none acts in a traced step yet."""
-        if self._session.policies:
+        """Policies were asked for, and none acts on this optimizer."""
+        if self._session.policies and UNGUARDED not in self._said:
             self.unseen(UNGUARDED, f"No policy acts: {ONLY_TORCH}.")
             say_unguarded(ONLY_TORCH)
 
@@ -128,11 +132,12 @@ class Hub:
 class Series:
     """One optimizer: its steps until they are sent in blocks."""
 
-    def __init__(self, index: int, info: dict[str, Any], hub: Hub) -> None:
+    def __init__(self, index: int, info: dict[str, Any], hub: Hub, guard: GuardLog | None) -> None:
         self.index = index
         self.info = info
         self.steps = 0
         self._hub = hub
+        self._guard = guard
         self._block: list[Step] = []
         self._sent = 0.0
         self._told_nonfinite = False
@@ -149,6 +154,8 @@ class Series:
             self.send()
         number, self.steps = self.steps, self.steps + 1
         self._hub.note_newest(self)
+        if self._guard is not None and step.acts is not None:
+            self._guard.add(number, np.asarray(step.norms if step.raw is None else step.raw), step.acts)
         self._block.append(step)
         if alone or len(self._block) >= BLOCK_STEPS or step.time - self._sent > BLOCK_SECONDS:
             self.send()
@@ -192,6 +199,9 @@ class Series:
         send_steps(self._hub.outbox, self.index, steps, columns, applied, raw)
         samples = {name: list(values) for name, values in block[0].samples.items()}
         send_tensors(self._hub.outbox, self.index, steps, list(block[0].names), samples, applied, raw)
+        did = None if self._guard is None else self._guard.take(self.index)
+        if did is not None:
+            self._hub.outbox.rows("guard", did)
 
     def _key(self, step: int, count: int) -> dict[str, Any]:
         return {"optimizer": np.full(count, self.index), "step": np.full(count, step)}

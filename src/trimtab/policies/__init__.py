@@ -1,5 +1,7 @@
 """Policies: what happens to a step's gradients, as pure functions over any kind of array. One file per policy.
 
+Those that act on the training itself, on its weights or learning rate, are decided on the host (`Policy.on_host`).
+
 `POLICIES` lists them by the name that is typed. To add one: a file with its maker, a line in `POLICIES`, a row in
 tests/policies and in docs/policies.md.
 """
@@ -23,12 +25,17 @@ from ._parse import parse_with
 from ._policy import Decision as Decision
 from ._policy import Layout as Layout
 from ._policy import Policy as Policy
+from ._policy import Recovery as Recovery
 from ._policy import State as State
 from ._policy import Vitals as Vitals
+from ._policy import name_of as name_of
+from ._recover_cut import recover_cut as recover_cut
+from ._recover_rollback import recover_rollback as recover_rollback
 from ._settings import PolicyError as PolicyError
 from ._sign import gradient_sign as gradient_sign
 from ._skip_nonfinite import skip_nonfinite as skip_nonfinite
 from ._skip_spike import skip_spike as skip_spike
+from ._warmup import warmup as warmup
 from ._xp import NUMPY as NUMPY
 from ._xp import Array as Array
 from ._xp import Axes as Axes
@@ -48,6 +55,9 @@ POLICIES: dict[str, Callable[..., Policy]] = {
     "gradient=normalised": gradient_normalised,
     "gradient=sign": gradient_sign,
     "gradient=centralised": gradient_centralised,
+    "recover=rollback": recover_rollback,
+    "recover=cut": recover_cut,
+    "warmup": warmup,
 }
 
 
@@ -72,6 +82,16 @@ def guarding(policies: Iterable[str | Policy] = (), *, with_default: bool = Fals
     named = {part.name for policy in given for part in policy.parts or (policy,)}
     default = [parse_policy(text) for text in GUARD if with_default and text not in named]
     return compose(*default, *given)
+
+
+def refuse_on_host(policy: Policy, where: str) -> None:
+    """Raise PolicyError if a part of `policy` acts on the host, for which `where` ("optax") has no place."""
+    for part in policy.parts or (policy,):
+        if part.on_host:
+            raise PolicyError(
+                f"`{part.text}` acts on the host, between steps, on the optimizer itself: it is there for PyTorch's "
+                f"optimizers, not for {where}; leave it out"
+            )
 
 
 def explained(name: str) -> Explained:

@@ -15,7 +15,7 @@ def compose(*policies: Policy) -> Policy:
     """One policy of several, in the order in which they act.
 
     Each sees the gradients and norms that the earlier ones left; the step is skipped if one skips it, and then no later
-    one remembers it. The decision's `parts` say what each did.
+    one remembers it, but those on the host. The decision's `parts` say what each did.
     """
     parts = tuple(part for policy in policies for part in policy.parts or (policy,))
     if not parts:
@@ -30,8 +30,13 @@ def compose(*policies: Policy) -> Policy:
         with xp.quiet():
             return _in_turn(parts, norms_needed, state, vitals, xp)
 
+    def returned(now: State, then: State) -> State:
+        return tuple(part.returned(*memory) for part, *memory in zip(parts, now, then, strict=True))
+
     needs = frozenset().union(*(part.needs for part in parts))
-    return Policy(" ".join(part.text for part in parts), decide, start, needs=needs, parts=parts)
+    on_host = any(part.on_host for part in parts)
+    text = " ".join(part.text for part in parts)
+    return Policy(text, decide, start, needs=needs, parts=parts, on_host=on_host, returned=returned)
 
 
 def _in_turn(
@@ -45,7 +50,7 @@ def _in_turn(
             scale, grads = None, _scaled(vitals.grads, scale, xp)
             vitals = replace(vitals, grads=grads)
         memory, decision = part.decide(state[place], vitals, xp)
-        memories.append(keep(~skip, memory, state[place], xp))
+        memories.append(memory if part.on_host else keep(~skip, memory, state[place], xp))
         decisions.append(decision)
         skip = skip | decision.skip
         if decision.scale is not None:

@@ -1,4 +1,4 @@
-"""Policies as they are typed: `clip=global:1.0`, `skip=spike`, `clip=zclip:2.5,alpha=0.99`."""
+"""Policies as they are typed: `clip=global:1.0`, `skip=spike`, `clip=zclip:2.5,alpha=0.99`, `warmup=100`."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ Maker = Callable[..., Policy]
 def parse_with(makers: Mapping[str, Maker], text: str) -> Policy:
     """The policy that `text` names: NAME, or NAME:SETTINGS, settings being numbers separated by commas.
 
-    A setting is `name=number`; the first may be the number alone.
+    A setting is `name=number`; the first may be the number alone. `warmup=100` is `warmup:100`.
     """
     name, colon, settings = text.strip().partition(":")
+    if name not in makers and name.partition("=")[0] in makers:
+        name, colon, settings = text.strip().partition("=")
     if name not in makers:
         raise PolicyError(_unknown(name, makers))
     maker = makers[name]
@@ -60,7 +62,7 @@ def _unknown(name: str, makers: Mapping[str, Maker]) -> str:
     allowed = f"allowed are {', '.join(makers)}"
     nearest = difflib.get_close_matches(name, makers, 1)
     if not nearest:  # as `global`, or `clip=globalnorm`
-        nearest = [maker for maker in makers if name and maker.partition("=")[2] in name][:1]
+        nearest = [maker for maker in makers if (word := maker.partition("=")[2]) and name and word in name][:1]
     hint = f"; did you mean `{nearest[0]}`?" if nearest else ""
     return f"no policy is called {name!r}{hint}; {allowed}"
 

@@ -44,6 +44,23 @@ class Vitals:
     weights: tuple[Array, ...] = ()
     layout: Layout = Layout()
     raw_norm: Array | None = None
+    weights_finite: Callable[[], bool] = lambda: True
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """What a policy on the host wants done to the training itself, before the step.
+
+    `lr_scale`: factor on the learning rates of this step alone. `keep`: copy weights and the optimizer's state, as a
+    place to go back to; the two newest such copies stay. `back`: go back to the older of them. `rest`: the step is left
+    out on purpose. `gives_up`: it would go back, but has done so too often.
+    """
+
+    lr_scale: float = 1.0
+    keep: bool = False
+    back: bool = False
+    rest: bool = False
+    gives_up: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,22 +69,29 @@ class Decision:
 
     `skip`: bool, shape (). `scale`: float32, shape () or (n,), finite, or None where this policy never scales.
     `grads`: the mapped tensors, or None where this policy maps none; of no meaning if `skip`.
-    `parts`: of a composition, the decision of each policy, in order.
+    `parts`: of a composition, the decision of each policy, in order. `recovery`: of a policy on the host.
     """
 
     skip: Array
     scale: Array | None = None
     grads: tuple[Array, ...] | None = None
     parts: tuple[Decision, ...] = ()
+    recovery: Recovery | None = None
 
 
 Decide = Callable[[State, Vitals, Namespace], tuple[State, Decision]]
 Start = Callable[[int, Namespace], State]
+Return = Callable[[State, State], State]
 
 
 def no_memory(tensors: int, xp: Namespace) -> State:
     """The memory of a policy that judges every step alone."""
     return ()
+
+
+def as_then(now: State, then: State) -> State:
+    """What a policy remembers once the weights have gone back: what it remembered when they were copied."""
+    return then
 
 
 @dataclass(frozen=True)
@@ -79,6 +103,9 @@ class Policy:
     `needs`: what of Vitals it reads besides `all_finite`: "norms", "grads", "weights".
     For `compose`: `bounds`: it decides how long the gradient may be. `compares`: it judges the norm by those of earlier
     steps. `undoes`: names of policies that have no effect before it. `parts`: what it is composed of.
+    `on_host`: it acts on the training itself, by `Decision.recovery`, is decided in numbers of Python, and sees also
+    the steps that another leaves out. `returned(now, then)`: its memory after the weights have gone back to where they
+    were when it was `then`.
     """
 
     text: str
@@ -89,11 +116,20 @@ class Policy:
     compares: bool = False
     undoes: frozenset[str] = frozenset()
     parts: tuple[Policy, ...] = ()
+    on_host: bool = False
+    returned: Return = field(default=as_then, compare=False, repr=False)
 
     @property
     def name(self) -> str:
-        """The text without its settings: "clip=global"."""
-        return self.text.partition(":")[0]
+        """The text without its settings: "clip=global"; of "warmup=100" "warmup"."""
+        return name_of(self.text)
+
+
+def name_of(text: str) -> str:
+    """The name in the text of a policy, which may be one that is not known."""
+    name = text.strip().partition(":")[0]
+    word, _, value = name.partition("=")
+    return word if value.isdecimal() else name
 
 
 def protected(rule: Decide, needs: frozenset[str]) -> Decide:

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from ._history import appended, count, median, nothing_yet, spread
-from ._policy import Decision, Policy, State, Vitals, global_norm, protected
+from ._history import nothing_yet
+from ._policy import Decision, Policy, State, Vitals, protected
 from ._settings import positive, text_of, whole
+from ._spikes import judged, log_norm
 from ._xp import Namespace
-
-# Of the log of the norm: else in a quiet stretch any step were a spike. Chosen with FEW: docs/policies.md.
-LEAST_SPREAD = 0.3
-# So many steps' worth of doubt: with k accepted steps the spread counts (1 + FEW / k) times.
-FEW = 2.0
-# log(0) is no value: a shorter norm counts as this.
-SHORTEST = 1e-30
 
 
 def skip_spike(threshold: float = 6.0, window: int = 50, patience: int = 3) -> Policy:
@@ -45,16 +39,8 @@ def skip_spike(threshold: float = 6.0, window: int = 50, patience: int = 3) -> P
 
     def decide(state: State, vitals: Vitals, xp: Namespace) -> tuple[State, Decision]:
         history, spikes = state
-        norm = global_norm(vitals, xp) if vitals.raw_norm is None else vitals.raw_norm
-        value = xp.log(xp.maximum(norm, SHORTEST))
-        middle, known = median(history, xp), count(history, xp)
-        wide = xp.maximum(spread(history, middle, xp), LEAST_SPREAD) * (1.0 + FEW / xp.maximum(known, 1.0))
-        is_spike = (known > 0.5) & (value - middle > threshold * wide)
-        is_new_level = is_spike & (spikes > patience - 0.5)
-        skip = is_spike & ~is_new_level
-        past = xp.where(is_new_level, nothing_yet(window, xp), history)
-        history = xp.where(skip, history, appended(past, value, xp))
-        return (history, xp.where(skip, spikes + 1.0, 0.0)), Decision(skip)
+        skip, history, spikes = judged(history, spikes, log_norm(vitals, xp), threshold, patience, xp)
+        return (history, spikes), Decision(skip)
 
     needs = frozenset({"norms"})
     text = text_of("skip=spike", threshold, window=(window, 50), patience=(patience, 3))

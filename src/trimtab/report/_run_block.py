@@ -92,6 +92,15 @@ def _guard_text(policy: Guarded) -> str:
     name, steps = policy.policy, plural(policy.steps, "step")
     if not policy.acted:
         return t("{policy} had nothing to do in {steps}", policy=name, steps=steps)
+    if policy.went_back:
+        count, times = f"{policy.skipped:,}", plural(policy.went_back, "time")
+        return t(
+            "{policy} went back {times}, and left out {count} of {steps}",
+            policy=name,
+            times=times,
+            count=count,
+            steps=steps,
+        )
     if policy.acted == policy.skipped:
         return t("{policy} left out {count} of {steps}", policy=name, count=f"{policy.skipped:,}", steps=steps)
     count = f"{policy.acted - policy.skipped:,}"
@@ -99,6 +108,15 @@ def _guard_text(policy: Guarded) -> str:
         least = number(policy.least_scale)
         return t(
             "{policy} scaled {count} of {steps}, at most by {scale}", policy=name, count=count, steps=steps, scale=least
+        )
+    if policy.least_lr_scale < 1.0:
+        least = number(policy.least_lr_scale)
+        return t(
+            "{policy} cut the learning rate of {count} of {steps}, at most by {scale}",
+            policy=name,
+            count=count,
+            steps=steps,
+            scale=least,
         )
     return t("{policy} changed {count} of {steps}", policy=name, count=count, steps=steps)
 

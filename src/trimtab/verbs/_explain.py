@@ -6,7 +6,7 @@ import difflib
 
 from trimtab._errors import TrimtabError
 from trimtab.findings import CAUSES, TROUBLES, Trouble
-from trimtab.policies import POLICIES, Explained, explained
+from trimtab.policies import POLICIES, Explained, explained, name_of
 
 
 class UnknownNameError(TrimtabError):
@@ -15,7 +15,7 @@ class UnknownNameError(TrimtabError):
 
 def explain(name: str) -> Trouble | Explained | str:
     """The Trouble or policy of this name, or a cause's paragraph. Raises UnknownNameError, with the nearest names."""
-    policy = name.strip().lower().partition(":")[0]
+    policy = name_of(name.lower())
     if policy in POLICIES:
         return explained(policy)
     word = name.strip().lower().replace("_", "-").replace(" ", "-")

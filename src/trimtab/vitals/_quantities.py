@@ -285,8 +285,20 @@ GUARD = Table(
             "scale",
             "<f4",
             "",
-            "Least factor by which it multiplied a gradient. Null where it withheld the step, or maps gradients entry "
-            "by entry, which it does at every step.",
+            "Least factor by which it multiplied a gradient. Null where it withheld the step, acted on something else, "
+            "or maps gradients entry by entry, which it does at every step.",
+        ),
+        Quantity(
+            "lr_scale",
+            "<f4",
+            "",
+            "Factor by which it multiplied the learning rate of this step. Null where it did not.",
+        ),
+        Quantity(
+            "back_to",
+            "<i8",
+            "steps",
+            "It has put weights and optimizer state back to what they were before that step. Null where it did not.",
         ),
     ),
 )
@@ -316,7 +328,12 @@ EVENTS = Table(
     (
         *KEY,
         Quantity("time", "<f8", "seconds", "Since the run began."),
-        Quantity("kind", "str", "", "One of nonfinite, exception, unseen, snapshot, old_spelling or trimtab_error."),
+        Quantity(
+            "kind",
+            "str",
+            "",
+            "One of nonfinite, exception, unseen, snapshot, validation_rows, old_spelling or trimtab_error.",
+        ),
         Quantity("data", "str", "", "What is known of it, as JSON."),
     ),
 )

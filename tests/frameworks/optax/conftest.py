@@ -15,12 +15,13 @@ from tests.frameworks._kept import KeptSession
 from trimtab.frameworks import jax as jax_adapter
 from trimtab.frameworks import optax as adapter
 
-Watch = Callable[[], contextlib.AbstractContextManager[KeptSession]]
+Watch = Callable[..., contextlib.AbstractContextManager[KeptSession]]
 
 
 @contextlib.contextmanager
-def watching() -> Iterator[KeptSession]:
+def watching(policies: tuple[str, ...] = ()) -> Iterator[KeptSession]:
     session = KeptSession(None)
+    session.policies = policies
     watches = [jax_adapter.attach(session), adapter.attach(session)]
     try:
         yield session
@@ -33,7 +34,7 @@ def watching() -> Iterator[KeptSession]:
 
 @pytest.fixture
 def watch() -> Watch:
-    """A context manager; the record is complete when it is left."""
+    """A context manager, given the policies of `--with`; the record is complete when it is left."""
     return watching
 
 

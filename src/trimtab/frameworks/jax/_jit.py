@@ -1,7 +1,8 @@
 """`jax.jit`, whose functions hand out what was measured in their traces; all others stay as they are.
 
 A jitted function gets one more argument, the flag of sampled steps, and where its trace has records, more outputs.
-Where it has none the flag is an argument that nothing uses, which JAX drops, and the program is the same.
+Where it has none the flag is an argument that nothing uses, which JAX drops, and the program is the same. Beside the
+flag goes what its trace carries from step to step, once that is known.
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ class WatchedJit:
         harvesting = _harvesting(function, self._flagged, self._beside)
         self._function = harvesting.__wrapped__  # which holds it weakly
         self._jitted = jit(harvesting, **_shifted(options, self._flagged))
+        self._carries: tuple[int, ...] = ()
 
     @property  # type: ignore[misc]
     def __class__(self) -> Any:
@@ -76,24 +78,35 @@ class WatchedJit:
     def _run_sampled(self, args: Any, kwargs: Any) -> Any:
         """At a sampled step what is traced now is run later: so it is known which arguments to look at."""
         windows = self._windows
-        windows.look_at(args, kwargs, lambda: self._run(SAMPLED, args, kwargs, self._jitted.eval_shape))
+        windows.look_at(args, kwargs, lambda: self._shapes(args, kwargs))
         out = windows.timed(lambda: self._run(SAMPLED, args, kwargs))
         try:
             return self._received(out)
         finally:
             windows.look_away()
 
+    def _shapes(self, args: Any, kwargs: Any) -> Any:
+        """What a call at a sampled step would return; from here on it is known what the function carries."""
+        out = self._run(SAMPLED, args, kwargs, self._jitted.eval_shape)
+        if type(out) is Harvest and out.carried:
+            self._carries = tuple(out.carried)
+        return out
+
     def _run(self, flag: Any, args: Any, kwargs: Any, how: Callable[..., Any] | None = None) -> Any:
         run = how or self._jitted
-        out = run(flag, *args, **kwargs) if self._flagged else run(*args, **kwargs)
+        first = (flag, self._windows.carry.given(self._carries)) if self._carries else flag
+        out = run(first, *args, **kwargs) if self._flagged else run(*args, **kwargs)
         if not self._beside:
             return out
         own, harvest = out
-        return Harvest(own, harvest.records)
+        return Harvest(own, harvest.records, harvest.carried)
 
     def _received(self, out: Any) -> Any:
         if type(out) is not Harvest:
             return out
+        if out.carried:
+            self._carries = tuple(out.carried)
+            self._windows.carry.returned(out.carried)
         if out.records:
             self._windows.received(out.records)
         return out.out
@@ -143,8 +156,9 @@ class Harvesting:
         return self._function()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        flag, args = (args[0], args[1:]) if self._flagged else (NOT_SAMPLED, args)
-        scope = enter(flag, (args, kwargs))
+        first, args = (args[0], args[1:]) if self._flagged else (NOT_SAMPLED, args)
+        flag, carry = first if isinstance(first, tuple) else (first, {})
+        scope = enter(flag, (args, kwargs), carry=carry if self._flagged else None)
         try:
             out = self._function()(*args, **kwargs)
         finally:
@@ -152,8 +166,8 @@ class Harvesting:
         for callback in scope.at_end:
             callback(jax.tree_util.tree_leaves(out))
         if self._beside:
-            return out, Harvest(None, scope.records)
-        return Harvest(out, scope.records) if scope.records else out
+            return out, Harvest(None, scope.records, scope.carried)
+        return Harvest(out, scope.records, scope.carried) if scope.records or scope.carried else out
 
 
 _KNOWN: dict[tuple[bool, bool], WeakKeyDictionary[Any, Harvesting]] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -31,13 +31,16 @@ class Scope:
 
     `flag` is true at a sampled step. It may be used in this very trace only: JAX keeps the traces of functions inside
     of it (bodies of scans, branches) and uses them again elsewhere. `inputs` are the leaves of the arguments of the
-    outermost function; `at_end` is called with those of what it returns.
+    outermost function; `at_end` is called with those of what it returns. `carry`: what came in of `Carry`, None where
+    nothing can; `carried` goes out.
     """
 
     trace: Any
     flag: Any
     differentiated: bool
     inputs: list[Any]
+    carry: Mapping[int, Any] | None = None
+    carried: dict[int, Any] = field(default_factory=dict)
     records: list[Record] = field(default_factory=list)
     at_end: list[Callable[[list[Any]], None]] = field(default_factory=list)
 
@@ -76,10 +79,12 @@ def enclosing() -> Scope | None:
     return _STACK.scopes[-1] if _STACK.scopes else None
 
 
-def enter(flag: Any, arguments: Any = (), *, differentiated: bool = False) -> Scope:
+def enter(
+    flag: Any, arguments: Any = (), *, differentiated: bool = False, carry: Mapping[int, Any] | None = None
+) -> Scope:
     """Begin a scope for the trace that is under way now; `leave` ends it."""
     inputs = [] if _STACK.scopes else jax.tree_util.tree_leaves(arguments)
-    scope = Scope(current(), flag, differentiated, inputs)
+    scope = Scope(current(), flag, differentiated, inputs, carry)
     _STACK.scopes.append(scope)
     _STACK.entered += 1
     return scope
@@ -90,25 +95,27 @@ def leave(scope: Scope) -> None:
 
 
 class Harvest:
-    """A function's own output, and the records of its trace: a pytree."""
+    """A function's own output, the records of its trace, and what it has carried: a pytree."""
 
-    __slots__ = ("out", "records")
+    __slots__ = ("carried", "out", "records")
 
-    def __init__(self, out: Any, records: list[Record]) -> None:
+    def __init__(self, out: Any, records: list[Record], carried: dict[int, Any] | None = None) -> None:
         self.out = out
         self.records = records
+        self.carried = carried or {}
 
 
 def _flatten(harvest: Harvest) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     whither = tuple((record.receive, record.ends_step) for record in harvest.records)
-    return (harvest.out, [record.arrays for record in harvest.records]), whither
+    return (harvest.out, [record.arrays for record in harvest.records], harvest.carried), whither
 
 
 def _unflatten(whither: tuple[Any, ...], children: tuple[Any, ...]) -> Harvest:
-    out, arrays = children
+    out, arrays, carried = children
     if not isinstance(arrays, list):  # JAX looks at the structure alone
         return Harvest(out, [])
-    return Harvest(out, [Record(to, each, ends) for (to, ends), each in zip(whither, arrays, strict=True)])
+    records = [Record(to, each, ends) for (to, ends), each in zip(whither, arrays, strict=True)]
+    return Harvest(out, records, carried)
 
 
 jax.tree_util.register_pytree_node(Harvest, _flatten, _unflatten)

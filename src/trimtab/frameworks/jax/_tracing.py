@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._tracing import Receive
+from ._carry import Carry
 from ._norms import apart, norms
 from ._scope import Record, enclosing, innermost
 from ._trace import is_outside
@@ -36,6 +37,11 @@ class JaxTracing:
     def put(self, receive: Callable[[Any], None], arrays: Any, *, ends_step: bool = True) -> None:
         """As `emit`, of any pytree of arrays, which `receive` gets as they are, ready to be read."""
         self._windows.put(Record(receive, arrays, ends_step))
+
+    @property
+    def carry(self) -> Carry:
+        """Arrays from step to step."""
+        return self._windows.carry
 
     @property
     def record_time(self) -> float:

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from .._clock import SamplingClock
 from .._guard import Guard
 from .._outbox import Session
+from ._carry import Carry
 from ._scope import Harvest, Record, entered, innermost
 from ._trace import is_outside
 
@@ -41,6 +42,8 @@ class Windows:
         #: Of the sampled call that is under way: arguments by their place among all leaves, and the output's leaves.
         self.inputs: dict[int, Any] = {}
         self.outputs: list[Any] = []
+        #: What goes from step to step.
+        self.carry = Carry()
         self._session: Session | None = None
         self._lock = threading.RLock()
         self._under_way: deque[Record] = deque()

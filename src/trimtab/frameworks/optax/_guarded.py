@@ -10,10 +10,10 @@ import optax
 
 from trimtab._errors import TrimtabError
 
-from ...policies import Policy, guarding
+from ...policies import Policy, guarding, refuse_on_host
 from ..jax._norms import norms
 from ..jax._xp import JAX
-from ._policed import acts, decide, kept, left_out
+from ._policed import acts, beside, decide, kept, left_out
 
 
 class GuardState(NamedTuple):
@@ -49,6 +49,8 @@ def guard(inner: optax.GradientTransformation, *policies: str | Policy) -> optax
     if not (isinstance(inner, tuple) and hasattr(inner, "init") and hasattr(inner, "update")):
         raise TrimtabError(f"guard needs an optax.GradientTransformation, such as optax.adam(1e-3); got {inner!r}")
     policy = guarding(policies) if policies else None
+    if policy is not None:
+        refuse_on_host(policy, "optax")
     inner = optax.with_extra_args_support(inner)
 
     def init(params: Any) -> GuardState:
@@ -83,7 +85,7 @@ def _guarded(
 ) -> tuple[Any, GuardState]:
     """The updates and the state after a step of `inner` through the policies; `each`: norms of the gradients."""
     leaves, structure = jax.tree_util.tree_flatten(gradients)
-    weights = None if params is None else _beside(gradients, params)
+    weights = None if params is None else beside(gradients, params)
     memory, decision = decide(policy, state.memory, leaves, each, weights)
     given = gradients if decision.grads is None else jax.tree_util.tree_unflatten(structure, decision.grads)
     updates, inner_state = inner[1](given, state.inner_state, params, **extra)
@@ -94,11 +96,6 @@ def _guarded(
         changed=_counted(state.changed, policy, factors != 1.0),
         memory=memory,
     )
-
-
-def _beside(gradients: Any, params: Any) -> list[Any]:
-    """The parameters of the gradients, in their order."""
-    return jax.tree_util.tree_leaves(jax.tree_util.tree_map(lambda _, param: param, gradients, params))
 
 
 def _none(policy: Policy | None) -> dict[str, Any]:

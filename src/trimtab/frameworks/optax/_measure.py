@@ -10,7 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._guarding import Acts
 from ..jax._tracing import JaxTracing
+from ._guards import read_acts
 from ._names import named_leaves
 from ._pieces import Piece, held, learning_rates, maker
 from ._updates import Call
@@ -20,17 +22,21 @@ HEAD = ("lr", "lr_max", "loss", "applied", "skipped", "sampled")
 
 @dataclass(frozen=True)
 class Layout:
-    """Where in the vector what is. `clipped`: norms behind the script's own clip follow the raw ones."""
+    """Where in the vector what is. `clipped`: norms behind the policies and the script's own clip follow the raw ones;
+    `policies`: last what so many of them did."""
 
     names: tuple[str, ...]
     clipped: bool
+    policies: int = 0
 
     def read(self, vector: Any) -> Reading:
         count, at = len(self.names), len(HEAD)
         head = dict(zip(HEAD, vector[:at].tolist(), strict=True))
-        norms = np.asarray(vector[at:], dtype=np.float64).reshape(1 + self.clipped, count)
+        end = at + count * (1 + self.clipped)
+        norms = np.asarray(vector[at:end], dtype=np.float64).reshape(1 + self.clipped, count)
         raw = norms[0]
-        return Reading(head, raw, norms[1] if self.clipped else raw)
+        did = read_acts(vector[end:]) if self.policies else None
+        return Reading(head, raw, norms[1] if self.clipped else raw, did)
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,7 @@ class Reading:
     head: dict[str, float]
     raw: Any
     applied: Any
+    acts: Acts | None
 
 
 def measure(call: Call, pieces: list[Piece], loss: Any, tracing: JaxTracing) -> tuple[Layout, Any]:
@@ -49,14 +56,20 @@ def measure(call: Call, pieces: list[Piece], loss: Any, tracing: JaxTracing) -> 
     rounds, as ever; what a clip makes of them is computed again.
     """
     names, gradients = named_leaves(call.gradients)
-    own = _gathered(call, gradients, tracing)
-    raw = tracing.norms(gradients if own is None else own)
+    own, guarded = _gathered(call, gradients, tracing), call.guarded
+    raw = tracing.norms(gradients if own is None else own) if guarded is None else guarded.norms
     rates = learning_rates(pieces, call.state, call.new_state) or [jnp.nan]
     head = [rates[0], _largest(rates), loss, *_applied(call), tracing.is_sampled()]
     parts = [jnp.stack([jnp.asarray(number, jnp.float32).reshape(()) for number in head]), raw]
+    clipped, left = bool(call.clips), raw
+    if guarded is not None and guarded.changes:
+        clipped, own = True, jax.tree_util.tree_leaves(guarded.gradients)
+        left = tracing.norms(own)
     if call.clips:
-        parts.append(_clipped_norms(call, tracing.apart(gradients) if own is None else own, raw, tracing))
-    return Layout(tuple(names), bool(call.clips)), jnp.concatenate(parts)
+        left = _clipped_norms(call, tracing.apart(gradients) if own is None else own, left, tracing)
+    parts += [left] if clipped else []
+    parts += [] if guarded is None else [guarded.acts]
+    return Layout(tuple(names), clipped, 0 if guarded is None else len(guarded.acts) // 2), jnp.concatenate(parts)
 
 
 def _clipped_norms(call: Call, leaves: list[Any], norms: Any, tracing: JaxTracing) -> Any:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 from weakref import WeakKeyDictionary, ref
 
 import jax.numpy as jnp
 
 from .._facts import Targets
+from .._guarding import GuardLog
 from .._series import Hub, Series, Step, fan_in_of
 from ._measure import Reading
 from ._names import named_leaves
@@ -33,6 +35,7 @@ class Optimizer:
         self._function = ref(function)
         #: The script has asked for a first state since: the next step begins another training.
         self.begun_again = False
+        self._weight_norms: Sequence[float | None] = ()
 
     def is_of(self, function: Any) -> bool:
         return self._function() is function
@@ -42,15 +45,23 @@ class Optimizer:
         self._function = ref(function)
 
     def add(
-        self, hub: Hub, reading: Reading, samples: Samples, losses: list[float], time: float, seconds: float
+        self,
+        hub: Hub,
+        reading: Reading,
+        samples: Samples,
+        losses: list[float],
+        time: float,
+        seconds: float,
+        policies: tuple[str, ...],
     ) -> int:
-        """Record a step; its number."""
+        """Record a step; its number. `policies`: those that guard it."""
         if self.begun_again:
             self.series, self.begun_again = None, False
         if self.series is None:
             self.info["groups"][0]["lr"] = _known(reading.head["lr"])
-            self.series = hub.series(self.info)
+            self.series = hub.series(self.info, GuardLog(policies, self._has_lost_weights) if policies else None)
         head = reading.head
+        self._weight_norms = samples.get("weight_norm", self._weight_norms)
         if head["sampled"] and not self.series.steps and self.twins:
             samples["twin_units"] = [self.twins.get(name) for name in self.names]
         if not losses and not math.isnan(head["loss"]):
@@ -64,13 +75,18 @@ class Optimizer:
                 lr_max=_known(head["lr_max"]),
                 loss=sum(losses) / len(losses) if losses else None,
                 backwards=len(losses),
-                skipped=bool(head["skipped"]),
+                skipped=bool(head["skipped"]) or (reading.acts is not None and reading.acts.skip),
+                acts=reading.acts,
                 sampled=bool(head["sampled"]),
                 time=time,
                 watch_seconds=seconds,
                 samples=samples,
             )
         )
+
+    def _has_lost_weights(self) -> bool:
+        """When they were last sampled."""
+        return any(norm is not None and not math.isfinite(norm) for norm in self._weight_norms)
 
 
 class Optimizers:

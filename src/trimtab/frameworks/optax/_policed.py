@@ -45,6 +45,11 @@ def acts(decision: Decision) -> tuple[Any, Any]:
     return first, jnp.where(decision.skip, 1.0, factors)
 
 
+def beside(gradients: Any, params: Any) -> list[Any]:
+    """The parameters of the gradients, in their order."""
+    return jax.tree_util.tree_leaves(jax.tree_util.tree_map(lambda _, param: param, gradients, params))
+
+
 def left_out(skip: Any, updates: Any) -> Any:
     """`updates`, or zeros: negative ones, since a weight of -0.0 plus 0.0 would be another."""
     return jax.tree_util.tree_map(lambda update: jnp.where(skip, jnp.full_like(update, -0.0), update), updates)

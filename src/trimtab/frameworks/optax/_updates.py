@@ -15,6 +15,7 @@ from optax._src import base
 from .._guard import Guard
 from .._patches import Patches
 from ..jax._trace import current
+from ._guards import Guarded, Guards
 from ._pieces import CLIPS, owner
 
 # Functions that a script may ask for again: a jitted one is compiled anew for every other object.
@@ -22,7 +23,7 @@ MOST_KEPT = 256
 
 
 class Call(NamedTuple):
-    """An update: what went in, and what came out.
+    """An update: what went in, and what came out; what the policies did to it, None where they did not see it.
 
     `function` is the transformation's own, or its `MultiSteps`. `clips` change the gradients before anything else of
     the chain does: pairs of an update function and its state.
@@ -36,6 +37,7 @@ class Call(NamedTuple):
     clips: list[tuple[Any, Any]]
     updates: Any
     new_state: Any
+    guarded: Guarded | None = None
 
 
 class _UnderWay(threading.local):
@@ -51,7 +53,10 @@ class Updates:
     """Calls `seen` after every outermost update, `begun` when a script asks a transformation for its first state, with
     the parameters."""
 
-    def __init__(self, guard: Guard, seen: Callable[[Call], None], begun: Callable[[Any, Any], None]) -> None:
+    def __init__(
+        self, guard: Guard, seen: Callable[[Call], None], begun: Callable[[Any, Any], None], guards: Guards
+    ) -> None:
+        self._guards = guards
         self._seen = guard(seen)
         self._begun = guard(begun)
         self._note_clip = guard(self._note_clip)  # type: ignore[method-assign]
@@ -121,14 +126,21 @@ class Updates:
         if now.depth:
             return update(*args, **kwargs)
         gradients, state, parameters, extra = _given(*args, **kwargs)
-        now.depth, now.trace, now.leaves = 1, current(), jax.tree_util.tree_leaves(gradients)
+        guarded = self._guards.decide(owner(function), gradients, parameters)
+        if guarded is not None and guarded.changes:
+            args, kwargs = _with_gradients(guarded.gradients, args, kwargs)
+        given = gradients if guarded is None else guarded.gradients
+        now.depth, now.trace, now.leaves = 1, current(), jax.tree_util.tree_leaves(given)
         try:
             result = update(*args, **kwargs)
             clips: list[tuple[Any, Any]] = list(now.clips)
         finally:
             now.depth, now.trace, now.leaves, now.clips = 0, None, (), ()
         if isinstance(result, tuple) and len(result) == 2:
-            self._seen(Call(owner(function), gradients, state, parameters, extra, clips, *result))
+            if guarded is not None:
+                result = self._guards.finish(guarded, state, result)
+            updates, new_state = result
+            self._seen(Call(owner(function), gradients, state, parameters, extra, clips, updates, new_state, guarded))
         return result
 
     def _watched_clip(self, make: Callable[..., Any]) -> Callable[..., Any]:
@@ -160,6 +172,10 @@ def _given(
     updates: Any = None, state: Any = None, params: Any = None, *rest: Any, **extra: Any
 ) -> tuple[Any, Any, Any, dict[str, Any]]:
     return updates, state, params, extra
+
+
+def _with_gradients(gradients: Any, args: Any, kwargs: Any) -> tuple[Any, Any]:
+    return ((gradients, *args[1:]), kwargs) if args else (args, {**kwargs, "updates": gradients})
 
 
 def _is(a: Any, b: Any) -> bool:

@@ -13,6 +13,7 @@ from .._outbox import Session
 from .._patches import Patches
 from .._series import Hub
 from ..jax._watch import watch
+from ._guards import Guards
 from ._losses import Given, LossReader
 from ._measure import Layout, measure
 from ._optimizers import Optimizer, Optimizers
@@ -34,8 +35,9 @@ class OptaxWatch:
         self._given: Given | None = None
         self._losses = LossReader(self._guard, self._tracing, self._loss_arrived, self._say_hidden)
         self._now = threading.local()
-        self._applications = Applications(self._guard, self._applied)
-        self._updates = Updates(self._guard, self._seen, self._begun)
+        self._guards = Guards(session.policies, self._tracing, self._hub.unseen)
+        self._applications = Applications(self._guard, self._applied, self._guards.apply)
+        self._updates = Updates(self._guard, self._seen, self._begun, self._guards)
 
     def attach(self) -> None:
         self._session.describe(optax={"version": optax.__version__})
@@ -75,6 +77,7 @@ class OptaxWatch:
         """The script asks a transformation for a first state: a training begins."""
         self._tracing.fetch()
         self._tracing.restart()
+        self._guards.begun(function, params)
         self._optimizers.begun(function, first_twins(params))
 
     def _loss_arrived(self, given: Given) -> None:
@@ -99,7 +102,7 @@ class OptaxWatch:
         seconds, self._guard.seconds = self._guard.seconds, 0.0
         time = self._tracing.record_time - self._session.started
         losses = self._jax.losses.take()
-        number = optimizer.add(self._hub, reading, samples, losses, time, seconds)
+        number = optimizer.add(self._hub, reading, samples, losses, time, seconds, self._guards.policies)
         if not reading.head["sampled"] or optimizer.series is None:
             return
         if given is not None:

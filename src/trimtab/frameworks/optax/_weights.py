@@ -122,17 +122,21 @@ class Weights:
 
 
 class Applications:
-    """Calls `seen` with the parameters, the updates and the result of every `optax.apply_updates`."""
+    """Has `apply` do what `optax.apply_updates` does, which it is given, and calls `seen` with the parameters, the
+    updates and the result."""
 
-    def __init__(self, guard: Guard, seen: Callable[[Any, Any, Any], None]) -> None:
+    def __init__(
+        self, guard: Guard, seen: Callable[[Any, Any, Any], None], apply: Callable[[Any, Any, Any], Any]
+    ) -> None:
         self._seen = guard(seen)
+        self._apply = apply
 
     def attach(self, patches: Patches) -> None:
         original = optax.apply_updates
 
         @functools.wraps(original)
         def apply_updates(params: Any, updates: Any) -> Any:
-            new = original(params, updates)
+            new = self._apply(original, params, updates)
             self._seen(params, updates, new)
             return new
 

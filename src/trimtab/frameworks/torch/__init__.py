@@ -42,7 +42,10 @@ def watch_of(session: Session) -> TorchWatch | None:
 def guard(
     session: Session | None, optimizer: torch.optim.Optimizer, model: torch.nn.Module | None, policy: Policy
 ) -> None:
-    """Guard one optimizer: through what watches it, else alone."""
+    """Guard one optimizer: through what watches it, else alone. Raises PolicyError for a policy that it can't have."""
+    from ._guarding import refuse_senseless
+
+    refuse_senseless(policy, optimizer)
     watch = None if session is None else watch_of(session)
     if watch is not None:
         watch.guards.set(optimizer, policy)

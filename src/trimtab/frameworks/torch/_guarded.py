@@ -27,7 +27,8 @@ class GuardedAlone:
 
     def __init__(self, optimizer: Optimizer, model: Module | None, policy: Policy) -> None:
         named = name_parameters(optimizer).roots if model is None else (ref(model),)
-        self._guard = StepGuard(policy, optimizer, layout_of(optimizer, [m for r in named if (m := r()) is not None]))
+        roots = [root for r in named if (root := r()) is not None]
+        self._guard = StepGuard(policy, optimizer, layout_of(optimizer, roots), roots=named)
         self._plan: NormPlan | None = None
         self._ids: list[int] = []
         self._steps = 0

@@ -7,8 +7,9 @@ are; the host waits for the decision only if the optimizer cannot be told to lea
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from weakref import ref
 
@@ -17,8 +18,9 @@ import torch
 from torch import Tensor
 from torch.nn.modules.conv import _ConvTransposeNd
 
-from ...policies import NUMPY, Decision, Layout, Policy, Vitals
-from .._guarding import Acts, GuardLog
+from ...policies import NUMPY, Decision, Layout, Policy, PolicyError, Recovery, Vitals
+from .._guarding import NOT_RECOVERED, Acts, GuardLog, Recovered
+from ._guard_recovery import Recoverer, Roots, finite_weights
 from ._norms import Norms
 from ._xp import TorchNamespace
 
@@ -32,11 +34,14 @@ class Act:
 
     `is_late`: it is not known yet whether anything was done at all.
     `scale`: of each gradient, in the order of the tensors that have one, or of all; None where gradients are mapped.
+    `lr_scale`: of the learning rates. `moves`: the weights have gone back.
     """
 
     acts: Acts | list[Tensor | None]
     scale: Scale | None = 1.0
     is_late: bool = False
+    lr_scale: float = 1.0
+    moves: bool = False
 
     def told(self) -> Acts:
         """What each policy did; waits for the device."""
@@ -80,8 +85,16 @@ class _Hidden:
 class StepGuard:
     """The policies of one optimizer, with their memory. Holds no reference to it."""
 
-    def __init__(self, policy: Policy, optimizer: Optimizer, layout: Layout, on_device: bool | None = None) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        optimizer: Optimizer,
+        layout: Layout,
+        on_device: bool | None = None,
+        roots: Roots = (),
+    ) -> None:
         self._policy = policy
+        self._recoverer = Recoverer(roots) if policy.on_host else None
         self._layout = layout
         self._maps = not policy.needs <= {"norms"}
         self._on_device = on_device
@@ -92,7 +105,8 @@ class StepGuard:
         self._before: tuple[list[Tensor], list[tuple[Any, Any]]] | None = None
         self._undo = False
         self.policies = [part.text for part in policy.parts]
-        self.log = GuardLog(self.policies, _loss_of(ref(optimizer)))
+        self._weights_finite = finite_weights(ref(optimizer))
+        self.log = GuardLog(self.policies, lambda: not self._weights_finite())
 
     def act(self, optimizer: Optimizer, step: int, given: Given) -> Act | None:
         """Decide on a step and change its gradients; None where nothing is to be done.
@@ -100,6 +114,10 @@ class StepGuard:
         A step to be left out has no gradients until `restore` is called: every optimizer leaves a parameter without
         one as it is, its moments, its count and its decay included.
         """
+        if self._recoverer is not None:
+            if _withheld(optimizer) and self._seem_finite():
+                return None  # a scaler that seeks its factor, no sign of bad weights
+            given = replace(given, norms=_on_host(given.norms))
         if isinstance(given.norms, np.ndarray) and not self._maps and not self._on_device:
             return self._act_on_host(optimizer, step, given)
         with torch.no_grad():
@@ -115,7 +133,7 @@ class StepGuard:
     def begin(self, optimizer: Optimizer) -> None:
         """A step begins. What is held yet was left by one that ended in an exception: its gradients are gone."""
         self._hidden = self._before = None
-        self._unset_amp(optimizer)
+        self._put_back(optimizer)
 
     def restore(self, optimizer: Optimizer) -> None:
         """The step is over: what was hidden, set or moved is as it was."""
@@ -126,7 +144,7 @@ class StepGuard:
             for group, settings in zip(optimizer.param_groups, self._hidden.settings, strict=False):
                 group.update(settings)
             self._hidden = None
-        self._unset_amp(optimizer)
+        self._put_back(optimizer)
         if self._before is not None:
             self._move_back(optimizer, *self._before)
             self._before = None
@@ -134,7 +152,19 @@ class StepGuard:
     @property
     def is_holding(self) -> bool:
         """`restore` must be called after the step."""
-        return self._hidden is not None or bool(self._amp) or self._before is not None
+        has_set = bool(self._amp) or (self._recoverer is not None and self._recoverer.is_holding)
+        return has_set or self._hidden is not None or self._before is not None
+
+    @property
+    def would_go_back(self) -> bool:
+        """Weights are lost, and a policy may put earlier ones in their place."""
+        return self._recoverer is not None and not self._seem_finite()
+
+    def _put_back(self, optimizer: Optimizer) -> None:
+        """What was set for one step is as it was."""
+        self._unset_amp(optimizer)
+        if self._recoverer is not None:
+            self._recoverer.put_rates_back()
 
     def _act_on_host(self, optimizer: Optimizer, step: int, given: Given) -> Act | None:
         norms = given.norms
@@ -146,7 +176,8 @@ class StepGuard:
             all_squares[given.present] = squares
             squares = all_squares
         raw = None if given.raw_norm is None else np.float32(given.raw_norm)
-        vitals = Vitals(squares, np.isfinite(norms).all(), layout=self._layout, raw_norm=raw)
+        finite = np.isfinite(norms).all()
+        vitals = Vitals(squares, finite, layout=self._layout, raw_norm=raw, weights_finite=self._seem_finite)
         if self._state is None:
             self._state = self._policy.start(self._count, NUMPY)
         self._state, decision = self._policy.decide(self._state, vitals, NUMPY)
@@ -155,26 +186,63 @@ class StepGuard:
     def _do(self, optimizer: Optimizer, step: int, given: Given, decision: Decision) -> Act | None:
         """What was decided on the host, or has been fetched."""
         scale = decision.scale
-        if not decision.skip and decision.grads is None and (scale is None or (scale.ndim == 0 and scale == 1.0)):
+        recovered = self._recover(optimizer, step, decision)
+        if (
+            not (decision.skip or recovered)
+            and decision.grads is None
+            and (scale is None or (scale.ndim == 0 and scale == 1.0))
+        ):
             return None
         acts = _first_only([bool(part.skip) for part in decision.parts], [_least(part) for part in decision.parts])
+        acts = acts._replace(recovered=recovered)
         if acts.nothing:
             return None
         self.log.add(step, _on_host(given.norms), acts)
         if acts.skip:
             self._hide(optimizer, given)
-            return Act(acts)
+            return Act(acts, moves=any(done.back_to is not None for done in recovered))
+        lr_scale = math.prod(done.lr_scale for done in recovered)
         if decision.grads is not None:
             with torch.no_grad():
                 self._map(given, decision.grads)
-            return Act(acts, None)
+            return Act(acts, None, lr_scale=lr_scale)
         if scale is None or scale.ndim == 0:
             chosen: float | Norms = 1.0 if scale is None else float(scale)
         else:
             chosen = scale if given.present is None else scale[given.present]
-        with torch.no_grad():
-            self._multiply(optimizer, given, chosen)
-        return Act(acts, chosen)
+        if not (isinstance(chosen, float) and chosen == 1.0):
+            with torch.no_grad():
+                self._multiply(optimizer, given, chosen)
+        return Act(acts, chosen, lr_scale=lr_scale)
+
+    def _seem_finite(self) -> bool:
+        """Whether all weights are finite, as far as all ranks know alike: of its own weights each knows alone."""
+        return _is_one_of_several() or self._weights_finite()
+
+    def _recover(self, optimizer: Optimizer, step: int, decision: Decision) -> tuple[Recovered, ...]:
+        """Do what policies on the host want done before this step, and say of each policy what was; () for nothing."""
+        if self._recoverer is None:
+            return ()
+        done = tuple(self._recover_one(optimizer, step, part.recovery) for part in decision.parts)
+        rate = math.prod(each.lr_scale for each in done)
+        if rate != 1.0 and not decision.skip:
+            self._recoverer.scale_rates(optimizer, rate)
+        return done if any(each != NOT_RECOVERED for each in done) else ()
+
+    def _recover_one(self, optimizer: Optimizer, step: int, wanted: Recovery | None) -> Recovered:
+        assert self._recoverer is not None
+        if wanted is None:
+            return NOT_RECOVERED
+        if wanted.keep:
+            self._recoverer.keep(optimizer, step, self._state)
+        if wanted.gives_up:
+            self._recoverer.forget()
+        older = self._recoverer.back(optimizer) if wanted.back else None
+        if older is not None:
+            self._state = self._policy.returned(self._state, older.memory)
+        return Recovered(
+            wanted.lr_scale, None if older is None else older.step, wanted.rest or wanted.back, wanted.gives_up
+        )
 
     def _act_on_device(self, optimizer: Optimizer, step: int, given: Given) -> Act | None:
         device = given.grads[0].device if given.grads else torch.device("cpu")
@@ -187,12 +255,18 @@ class StepGuard:
             )
         raw = None if given.raw_norm is None else torch.tensor(given.raw_norm, device=device)
         grads, weights = self._tensors(given, device)
-        vitals = Vitals(squares, torch.isfinite(norms).all(), grads, weights, self._layout, raw)
+        finite = torch.isfinite(norms).all()
+        vitals = Vitals(squares, finite, grads, weights, self._layout, raw, self._seem_finite)
         if self._state is None:
             self._state = self._policy.start(self._count, xp)
         self._state, decision = self._policy.decide(self._state, vitals, xp)
         tells = getattr(optimizer, "_step_supports_amp_scaling", False) and device.type != "cpu"
-        if tells and decision.grads is None and (decision.scale is None or decision.scale.dim() == 0):
+        if (
+            tells
+            and self._recoverer is None
+            and decision.grads is None
+            and (decision.scale is None or decision.scale.dim() == 0)
+        ):
             return self._tell(optimizer, given, decision)
         return self._do(optimizer, step, given, _fetched(decision))
 
@@ -283,6 +357,16 @@ def gradients_of(optimizer: Optimizer) -> tuple[list[Tensor], list[Tensor], list
     return parameters, grads, None if len(present) == len(every) else present
 
 
+def refuse_senseless(policy: Policy, optimizer: Optimizer) -> None:
+    """Raise PolicyError where `policy` has a part that can't act on this optimizer."""
+    if policy.on_host and isinstance(optimizer, torch.optim.LBFGS):
+        part = next(part for part in policy.parts if part.on_host)
+        raise PolicyError(
+            f"`{part.text}` can't act on L-BFGS, whose step reads the learning rate and moves the weights before its "
+            "gradient is known; leave it out, or use another optimizer"
+        )
+
+
 def layout_of(optimizer: Optimizer, roots: Sequence[torch.nn.Module]) -> Layout:
     """Units lie on axis 0, of transposed convolutions on axis 1; the head is the last module with a weight."""
     head: set[int] = set()
@@ -297,15 +381,6 @@ def layout_of(optimizer: Optimizer, roots: Sequence[torch.nn.Module]) -> Layout:
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     axes = tuple(None if p.dim() < 2 else int(id(p) in transposed) for p in parameters)
     return Layout(axes, tuple(id(p) in head for p in parameters))
-
-
-def _loss_of(optimizer: ref[Optimizer]) -> Any:
-    def weights_lost() -> bool:
-        found = optimizer()
-        groups = [] if found is None else found.param_groups
-        return any(not bool(torch.isfinite(p).all()) for group in groups for p in group["params"])
-
-    return weights_lost
 
 
 def _first_only(skipped: list[bool], scales: list[float | None]) -> Acts:
@@ -330,7 +405,18 @@ def _fetched(decision: Decision) -> Decision:
     """The same with skips and scales on the host; mapped gradients stay where they are."""
     parts = tuple(_fetched(part) for part in decision.parts)
     scale = None if decision.scale is None else decision.scale.cpu().numpy()
-    return Decision(bool(decision.skip), scale, decision.grads, parts)
+    return Decision(bool(decision.skip), scale, decision.grads, parts, decision.recovery)
+
+
+def _withheld(optimizer: Optimizer) -> bool:
+    """A scaler has found an infinity: a fused optimizer will leave the step out by itself."""
+    found = getattr(optimizer, "found_inf", None)
+    return found is not None and bool(found)
+
+
+def _is_one_of_several() -> bool:
+    distributed = torch.distributed
+    return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
 
 
 def _on_host(norms: Norms | Tensor) -> Norms:

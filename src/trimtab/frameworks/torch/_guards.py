@@ -7,9 +7,9 @@ from weakref import WeakKeyDictionary
 
 import torch
 
-from ...policies import Policy, guarding
+from ...policies import Policy, PolicyError, guarding
 from .._guarding import ONLY_TORCH, UNGUARDED, Acts, say_unguarded
-from ._guarding import Act, Given, StepGuard, gradients_of, layout_of
+from ._guarding import Act, Given, StepGuard, gradients_of, layout_of, refuse_senseless
 from ._optimizers import StandIn, StepRow, WatchedOptimizer
 
 Optimizer = torch.optim.Optimizer
@@ -37,8 +37,13 @@ class Guards:
                 "parameters sharded over processes are not guarded yet" if watched.is_sharded else ONLY_TORCH
             )
             return
+        try:
+            refuse_senseless(policy, optimizer)
+        except PolicyError as error:
+            self._say_unguarded(str(error))
+            return
         roots = [root for r in watched.naming.roots if (root := r()) is not None]
-        watched.guard = StepGuard(policy, optimizer, layout_of(optimizer, roots))
+        watched.guard = StepGuard(policy, optimizer, layout_of(optimizer, roots), roots=watched.naming.roots)
 
     def begin(self, watched: WatchedOptimizer, optimizer: Optimizer) -> None:
         """A step begins."""
@@ -79,6 +84,13 @@ class Guards:
         if watched.guard is not None and watched.guard.is_holding:
             watched.guard.restore(optimizer)
 
+    def withheld(self, watched: WatchedOptimizer, optimizer: Optimizer) -> None:
+        """A scaler keeps the optimizer from the pending step. Where weights are lost, it will for ever: let them go
+        back."""
+        if watched.guard is not None and watched.guard.would_go_back:
+            self.act(watched, optimizer)
+            self.restore(watched, optimizer)
+
     def _give_up(self, watched: WatchedOptimizer, guard: StepGuard, optimizer: Optimizer, error: Exception) -> None:
         guard.restore(optimizer)
         watched.guard = None
@@ -104,6 +116,10 @@ def _note(
 ) -> None:
     """Put into the row of a step what was done to it."""
     row.act = act
+    if act.lr_scale != 1.0:
+        row.lr, row.lr_max = row.lr * act.lr_scale, row.lr_max * act.lr_scale
+    if act.moves:
+        row.samples = {}  # what they say of the weights is no longer so
     if act.scale is None:
         row.note_mapped(watched.read(grads, present))
     elif isinstance(act.acts, Acts):

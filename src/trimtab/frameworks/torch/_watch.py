@@ -359,6 +359,7 @@ class TorchWatch:
         if watched.pending is not None:
             watched.pending.skipped = True
             watched.pending.samples = {}
+            self.guards.withheld(watched, optimizer)
             self._close_window(watched, watched.pending)
 
     def _close_window(self, watched: WatchedOptimizer, row: StepRow) -> None:
