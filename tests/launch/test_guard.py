@@ -69,6 +69,8 @@ def test_a_bad_batch_is_left_out_as_if_it_had_not_been(bench: Bench) -> None:
         "acted": 1,
         "skipped": 1,
         "least_scale": 1.0,
+        "least_lr_scale": 1.0,
+        "went_back": 0,
         "warns": "",
     }
 

@@ -13,7 +13,7 @@ from tests.policies._namespaces import KINDS
 from tests.policies._steps import SHAPES, gradients, norm_of, walked
 
 from trimtab.policies import NUMPY as XP
-from trimtab.policies import parse_policy
+from trimtab.policies import compose, parse_policy
 from trimtab.policies._history import appended, count, median, nothing_yet, quantile
 
 NUMPY = KINDS["numpy"]()
@@ -39,6 +39,26 @@ def test_a_clip_turns_and_lengthens_no_entry(text: str, walk: list[list[np.ndarr
         for clipped, g in zip(step.grads, grads, strict=True):
             assert (np.abs(clipped) <= np.abs(g)).all()
             assert (clipped * g >= 0).all()
+
+
+HARMLESS = ("skip=nonfinite", "clip=global:1", "clip=global:0.3,epsilon=0", "clip=tensor:1", "clip=value:1")
+
+
+@pytest.mark.parametrize("text", [*HARMLESS, "clip=tensor:2 clip=global:1"])
+@given(share=st.floats(0, 1), seed=st.integers(0, 99))
+def test_what_is_harmless_passes_as_it_is(text: str, share: float, seed: int) -> None:
+    policy = compose(*map(parse_policy, text.split()))
+    assert policy.harmless is not None
+    grads = gradients(share * min(policy.harmless, 1e6), seed)
+    (step,) = walked(NUMPY, policy, [grads])[1]
+    assert not step.skip
+    assert all((a == b).all() for a, b in zip(step.grads, grads, strict=True))
+
+
+@pytest.mark.parametrize("text", ["skip=spike", "clip=zclip", "clip=agc", "gradient=sign", "gradient=centralised"])
+def test_who_remembers_or_changes_every_step_knows_no_harmless_norm(text: str) -> None:
+    assert parse_policy(text).harmless is None
+    assert compose(parse_policy("skip=nonfinite"), parse_policy(text)).harmless is None
 
 
 @given(grads=GRADS, most=st.floats(1e-3, 1e3))

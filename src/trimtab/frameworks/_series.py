@@ -77,8 +77,9 @@ class Hub:
 
     def series(self, info: dict[str, Any], guard: GuardLog | None = None) -> Series:
         """A new optimizer, and what logs its policies if any guard it. `info` is its entry in run.json: "class" (full
-        name), "groups" (settings: a list with one dict), "tensors" (dicts of name, shape, dtype, device, trainable, and `fan_in_of`), "model" (class name), and
-        where they are known "modules" ({class: count}), "dropout" (rates) and "untrained" (names)."""
+        name), "groups" (settings: a list with one dict), "tensors" (dicts of name, shape, dtype, device, trainable,
+        and `fan_in_of`), "model" (class name), and where they are known "modules" ({class: count}), "dropout" (rates)
+        and "untrained" (names)."""
         if not self._series:
             self._session.position = self._position
         if guard is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ._policy import Decision, Policy, State, Vitals, limit, never, protected
+from ._policy import Decision, Policy, State, Vitals, below, limit, never, protected
 from ._settings import not_negative, positive, text_of
 from ._xp import Namespace
 
@@ -26,4 +26,4 @@ def clip_tensor_norm(max_norm: float, epsilon: float = 1e-6) -> Policy:
 
     needs = frozenset({"norms"})
     text = text_of("clip=tensor", max_norm, epsilon=(epsilon, 1e-6))
-    return Policy(text, protected(decide, needs), needs=needs, bounds=True)
+    return Policy(text, protected(decide, needs), needs=needs, bounds=True, harmless=below(max_norm, epsilon))

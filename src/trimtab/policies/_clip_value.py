@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ._policy import Decision, Policy, State, Vitals, never, protected
+from ._policy import Decision, Policy, State, Vitals, below, never, protected
 from ._settings import positive, text_of
 from ._xp import Namespace
 
@@ -25,4 +25,5 @@ def clip_value(max_value: float) -> Policy:
         return state, Decision(never(vitals), grads=grads)
 
     needs = frozenset({"grads"})
-    return Policy(text_of("clip=value", max_value), protected(decide, needs), needs=needs, bounds=True)
+    text = text_of("clip=value", max_value)
+    return Policy(text, protected(decide, needs), needs=needs, bounds=True, harmless=below(max_value))

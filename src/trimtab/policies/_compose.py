@@ -36,7 +36,9 @@ def compose(*policies: Policy) -> Policy:
     needs = frozenset().union(*(part.needs for part in parts))
     on_host = any(part.on_host for part in parts)
     text = " ".join(part.text for part in parts)
-    return Policy(text, decide, start, needs=needs, parts=parts, on_host=on_host, returned=returned)
+    norms = [part.harmless for part in parts if part.harmless is not None]
+    harmless = min(norms) if len(norms) == len(parts) else None
+    return Policy(text, decide, start, needs=needs, parts=parts, harmless=harmless, on_host=on_host, returned=returned)
 
 
 def _in_turn(

@@ -45,6 +45,13 @@ class Vitals:
     layout: Layout = Layout()
     raw_norm: Array | None = None
     weights_finite: Callable[[], bool] = lambda: True
+    _total: list[Array] = field(default_factory=list, init=False, repr=False, compare=False)
+
+    def total(self, xp: Namespace) -> Array:
+        """Sum of squares of all gradients, shape (), summed once."""
+        if not self._total:
+            self._total.append(xp.sum(self.grad_sum_of_squares))
+        return self._total[0]
 
 
 @dataclass(frozen=True)
@@ -103,6 +110,8 @@ class Policy:
     `needs`: what of Vitals it reads besides `all_finite`: "norms", "grads", "weights".
     For `compose`: `bounds`: it decides how long the gradient may be. `compares`: it judges the norm by those of earlier
     steps. `undoes`: names of policies that have no effect before it. `parts`: what it is composed of.
+    `harmless`: what it does not act on, nor remembers: a finite gradient whose global norm is at most that; None where
+    there is no such norm.
     `on_host`: it acts on the training itself, by `Decision.recovery`, is decided in numbers of Python, and sees also
     the steps that another leaves out. `returned(now, then)`: its memory after the weights have gone back to where they
     were when it was `then`.
@@ -116,6 +125,7 @@ class Policy:
     compares: bool = False
     undoes: frozenset[str] = frozenset()
     parts: tuple[Policy, ...] = ()
+    harmless: float | None = None
     on_host: bool = False
     returned: Return = field(default=as_then, compare=False, repr=False)
 
@@ -143,7 +153,7 @@ def protected(rule: Decide, needs: frozenset[str]) -> Decide:
         with xp.quiet():
             usable = vitals.all_finite
             if "norms" in needs:
-                usable = usable & xp.isfinite(xp.sum(vitals.grad_sum_of_squares))
+                usable = usable & xp.isfinite(vitals.total(xp))
             proposed, decision = rule(state, vitals, xp)
             scale = None if decision.scale is None else xp.where(usable, decision.scale, 1.0)
             return keep(usable, proposed, state, xp), Decision(decision.skip | ~usable, scale, decision.grads)
@@ -166,7 +176,15 @@ def never(vitals: Vitals) -> Array:
 
 def global_norm(vitals: Vitals, xp: Namespace) -> Array:
     """2-norm of all gradients laid end to end, shape ()."""
-    return xp.sqrt(xp.sum(vitals.grad_sum_of_squares))
+    return xp.sqrt(vitals.total(xp))
+
+
+ROUNDING = 1e-5  # of a norm in float32, at most
+
+
+def below(bound: float, epsilon: float = 0.0) -> float:
+    """The norm up to which `limit` is surely 1."""
+    return bound * (1.0 - ROUNDING) - epsilon
 
 
 def limit(norm: Array, threshold: Array | float, epsilon: float, xp: Namespace) -> Array:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from ._policy import Decision, Policy, State, Vitals, never, protected
 from ._settings import text_of
 from ._xp import Namespace
@@ -21,4 +23,4 @@ def skip_nonfinite() -> Policy:
         return state, Decision(never(vitals))  # what `protected` adds is all there is to do
 
     needs: frozenset[str] = frozenset()
-    return Policy(text_of("skip=nonfinite"), protected(decide, needs), needs=needs)
+    return Policy(text_of("skip=nonfinite"), protected(decide, needs), needs=needs, harmless=math.inf)

@@ -69,6 +69,8 @@ class GuardedAlone:
             scale = getattr(optimizer, "grad_scale", None)
             unscale = 1.0 if scale is None else scale
             norms = self._read(parameters, grads).where_they_are(unscale)
+            if self._guard.lets_pass(norms):
+                return
             self._guard.act(optimizer, self._steps, Given(parameters, grads, present, norms, unscale))
         except Exception as error:
             self._guard.restore(optimizer)

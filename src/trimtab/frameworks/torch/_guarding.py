@@ -97,6 +97,7 @@ class StepGuard:
         self._recoverer = Recoverer(roots) if policy.on_host else None
         self._layout = layout
         self._maps = not policy.needs <= {"norms"}
+        self._harmless = -math.inf if policy.harmless is None else policy.harmless
         self._on_device = on_device
         self._count = sum(len(group["params"]) for group in optimizer.param_groups)
         self._state: Any = None
@@ -107,6 +108,16 @@ class StepGuard:
         self.policies = [part.text for part in policy.parts]
         self._weights_finite = finite_weights(ref(optimizer))
         self.log = GuardLog(self.policies, lambda: not self._weights_finite())
+
+    def lets_pass(self, norms: Norms | Tensor) -> bool:
+        """Surely nothing is to be done to a step, nor remembered of it; known at a glance, where norms are on the host.
+
+        A norm is finite if and only if all entries are; of a NaN no comparison is true.
+        """
+        if self._harmless < 0 or not isinstance(norms, np.ndarray):
+            return False
+        squared = float(norms.dot(norms))
+        return squared < math.inf and squared <= self._harmless * self._harmless
 
     def act(self, optimizer: Optimizer, step: int, given: Given) -> Act | None:
         """Decide on a step and change its gradients; None where nothing is to be done.

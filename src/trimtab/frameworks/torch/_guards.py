@@ -66,8 +66,11 @@ class Guards:
             return False
         try:
             guard.begin(optimizer)
+            norms = watched.newest_norms()
+            if guard.lets_pass(norms):
+                return guard.is_holding
             parameters, grads, present = gradients_of(optimizer)
-            act = guard.act(optimizer, watched.steps - 1, Given(parameters, grads, present, watched.newest_norms()))
+            act = guard.act(optimizer, watched.steps - 1, Given(parameters, grads, present, norms))
             if act is not None:
                 _note(watched, act, watched.newest_in_full(), grads, present)
         except Exception as error:
@@ -105,7 +108,10 @@ def _act(watched: WatchedOptimizer, guard: StepGuard, optimizer: Optimizer, row:
     parameters, grads, present = gradients_of(optimizer)
     if row.evaluations:
         row.reading = watched.read(grads, present)  # the closure was evaluated again
-    given = Given(parameters, grads, present, row.true_norms(), row.grad_scale, row.raw_norm())
+    norms = row.true_norms()
+    if guard.lets_pass(norms):
+        return
+    given = Given(parameters, grads, present, norms, row.grad_scale, row.raw_norm())
     act = guard.act(optimizer, row.step, given)
     if act is not None:
         _note(watched, act, row, grads, present)
