@@ -183,6 +183,10 @@ FINDINGS: dict[str, str] = {
     ),
     "{rose}, and ended at {level}: it began at {start}": "{rose}，最终为 {level}：起始值为 {start}",
     "{rose}, and ended at {level}: chance is {chance}": "{rose}，最终为 {level}：随机水平为 {chance}",
+    "drop the activation at the output": "去掉输出层的激活函数",
+    "the outputs given to {loss} have passed {activation}; it wants probabilities, as {wanted} gives them": (
+        "交给 {loss} 的输出经过了 {activation}；它需要概率，应由 {wanted} 给出"
+    ),
     "{name} is measured on rows that the model trains on: it says nothing of other data": (
         "{name} 是在模型训练所用的样本上测得的：它不反映其他数据"
     ),

@@ -24,7 +24,7 @@ from ._finding import Finding
 from ._history import Floats, History, Track
 from ._levels import block_medians, noise
 from ._mirrored import mirrored_loss, trains_a_model
-from ._progress import CLEAR_GAIN, progress
+from ._progress import CLEAR_GAIN, ENOUGH_STEPS, progress
 from ._text import number
 from ._trouble import Trouble
 from .causes import Case, explain
@@ -35,6 +35,10 @@ LOST = 0.9  # share of the reference at which a loss that had learned (under hal
 EARLY = 100  # steps: a loss that leaves within them may want a warm-up
 RUNAWAY = 1e4  # times its own scale: a loss without a floor, followed downwards
 RUNAWAY_MIRRORED = 0.5  # the same, where it is minus what the loss function returned, and a model is trained
+
+
+ENDLESS = 10.0  # times its start, in size: so far below it, at a growing pace, a loss has no least value
+LONGER = 2.0
 
 
 @dataclass(frozen=True)
@@ -190,7 +194,20 @@ def _signed(track: Track, values: Floats) -> Onset | None:
     if float(np.quantile(end, 0.75)) < down:
         row = _last_departure(-values, -down)
         return Onset(int(track.finite_rows[row]), "falls", start, down, level, level)
+    if level < 0 and start - level > ENDLESS * max(abs(start), noise(values)) and _falls_ever_faster(track, values):
+        return Onset(int(track.finite_rows[len(values) // 2]), "falls", start, level, level, level)
     return None
+
+
+def _falls_ever_faster(track: Track, values: Floats) -> bool:
+    """The second half of the run took the loss down as far as the first, or farther, and the gradient is longer than it
+    was: it is nowhere near a least value."""
+    middles = [float(np.median(part)) for part in np.array_split(values, 9)[::4]]
+    norms = np.asarray(track.columns["grad_norm_raw"], dtype=np.float64)[track.finite_rows]
+    tenth = max(3, len(norms) // 10)
+    with np.errstate(invalid="ignore"):
+        longer = float(np.median(norms[-tenth:])) > LONGER * float(np.median(norms[:tenth]))
+    return len(values) >= ENOUGH_STEPS and longer and middles[1] - middles[2] > middles[0] - middles[1]
 
 
 def _live(track: Track, values: Floats) -> Onset | None:
@@ -298,8 +315,9 @@ TROUBLE = Trouble(
     f"times with minibatches), or a return to {LOST:.0%} of it after having been under half. A loss that came back, "
     f"but not clearly below chance and start, counts if a tenth of the run lay beyond {RISE:g} times the reference, or "
     f"beyond {OUTSIDE:g} times with a peak beyond {RISE:g} and an update of more than {LARGE_UPDATE:.0%} of the "
-    f"weights. Downwards without end: {RUNAWAY:,.0f} times its scale, or a binary cross-entropy below 0 of targets "
-    f"that are not from 0 to 1. While the training runs: {LIVE_STEPS} steps in a row, or 3 above {LIVE_RISE:,.0f} "
+    f"weights. Downwards without end: {RUNAWAY:,.0f} times its scale; {ENDLESS:g} times, if the second half of the run "
+    f"took it farther than the first, with a gradient {LONGER:g} times as long; or a binary cross-entropy below 0 of targets that are not from 0 to 1. "
+    f"While the training runs: {LIVE_STEPS} steps in a row, or 3 above {LIVE_RISE:,.0f} "
     "times. Set by hand; how often it is right is measured by studies/calibration.",
     causes=(
         "wrong-sign",

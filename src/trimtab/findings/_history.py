@@ -76,7 +76,7 @@ class ReadOnce:
 
     @cached_property
     def losses(self) -> Columns:
-        return self._series.losses
+        return _of_one_kind(self._series.losses)
 
     @cached_property
     def sampled_steps(self) -> Array:
@@ -85,6 +85,18 @@ class ReadOnce:
     @cached_property
     def info(self) -> Mapping[str, Any]:
         return self._series.info
+
+
+def _of_one_kind(losses: Columns) -> Columns:
+    """Where a model has several losses, of different kinds, the rows of the commonest: what is read off outputs and
+    targets holds for one of them. The best constant answer to all is not known then."""
+    kinds = np.asarray([str(kind or "") for kind in losses.get("kind", ())])
+    known, counts = np.unique(kinds[(kinds != "") & (kinds != "unknown")], return_counts=True)
+    if len(known) < 2:
+        return losses
+    rows = kinds == known[np.argmax(counts)]
+    kept = {name: np.asarray(column)[rows] for name, column in losses.items()}
+    return kept | {"chance": np.full(int(rows.sum()), np.nan)}
 
 
 class Track:

@@ -56,6 +56,7 @@ def _exact(remedy: str) -> str:
         "zero_grad=on": t("call optimizer.zero_grad() before each backward pass"),
         "output=log_softmax": t("give the loss the outputs of log_softmax"),
         "activation=none>relu": t("a ReLU after each layer but the last"),
+        "output=linear": t("drop the activation at the output"),
         "output=logits": t("give the loss the scores before softmax or sigmoid"),
     }.get(remedy, "")
 

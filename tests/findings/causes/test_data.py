@@ -102,7 +102,8 @@ def test_a_crash_by_a_label(message):
 @pytest.mark.parametrize(
     ("losses", "strength", "remedy"),
     [
-        ({"kind": "mse", "shapes_differ": True}, EXACT, None),
+        ({"kind": "mse", "shapes_differ": True}, EXACT,
+         "output.squeeze(-1)  # or target.unsqueeze(-1): one shape for both"),
         ({"kind": "cross_entropy", "classes": 1}, EXACT, "loss=bce_logits"),
         ({"kind": "mse", "targets_one_hot": 1.0}, STRONG, "loss=cross_entropy"),
         ({"kind": "l1", "targets_whole": True, "target_values": 10, "target_min": 0, "target_max": 9}, STRONG,

@@ -45,6 +45,7 @@ DESIGN = [
     "over-capacity",
     "weak-optimizer",
     "uninformative-data",
+    "validation-leak",
     "frozen-parameters",
     "detached-graph",
     "unsynchronised-ranks",

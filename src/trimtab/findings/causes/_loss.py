@@ -18,7 +18,7 @@ def _loss_mismatch(case: Case) -> Clue | None:
             "targets of other rows too",
             loss=kind,
         )
-        return Clue(why, EXACT)
+        return Clue(why, EXACT, ("output.squeeze(-1)  # or target.unsqueeze(-1): one shape for both",))
     classes = counts_of(losses, "classes")
     if kind == "cross_entropy" and len(classes) and classes.max() == 1:
         why = t("cross-entropy of a single class is 0 whatever the output: a single unit wants a binary loss")

@@ -14,7 +14,7 @@ from ._cause import EXACT, STRONG, WEAK, Case, Clue, KnownCause
 from ._operation import forward_operation, nonfinite_event, shown
 from ._process import exception_text
 from ._readings import longest_streak, row_of, steps_with_modules
-from ._step_size import too_high
+from ._step_size import grew, too_high
 
 MANY_SKIPS = 10  # a scaler that starts at 2^16 and halves reaches 2^6 by then
 LOST = 0.5  # share of the entries with a gradient that a step leaves as they were
@@ -33,7 +33,7 @@ def _invalid_operation(case: Case) -> Clue | None:
         return Clue(t("the weights were non-finite before the first step"), EXACT)
     why = _reason(str(op.get("op") or "").lower(), str(op.get("what") or ""))
     if why:
-        return Clue(why + shown(op), STRONG if too_high(case) else EXACT)
+        return Clue(why + shown(op), STRONG if grew(case) else EXACT)
     if case.trouble != "non-finite" or op or too_high(case) is not None:
         return None
     return Clue(t("an operation may have no finite value or slope there"), WEAK)

@@ -12,7 +12,9 @@ from ._cause import EXACT, STRONG, Case, Clue
 from ._readings import VALUE_LOSSES, largest_of, least_of, measured, median_of, word_of
 
 LOGITS = ("output=logits",)
+LINEAR = ("output=linear",)
 SIGMOID = ("activation=softmax>sigmoid",)
+UNBOUNDED = ("relu", "leaky_relu", "elu", "gelu", "silu", "softplus")
 RANGES = {
     "relu": (0.0, math.inf),
     "relu6": (0.0, 6.0),
@@ -38,6 +40,8 @@ def output_clue(case: Case) -> Clue | None:
         return found
     if kind == "cross_entropy":
         return _twice(case)
+    if kind in ("nll", "bce") and (relu := _relu_for_probabilities(case)) is not None:
+        return relu
     if kind in ("nll", "kl_div"):
         return _not_logarithms(case)
     if kind == "bce_logits":
@@ -121,6 +125,21 @@ def _log_softmax_of_softmax(case: Case) -> Clue | None:
     return Clue(why, EXACT, LOGITS)
 
 
+def _relu_for_probabilities(case: Case) -> Clue | None:
+    """A loss of probabilities, or of their logarithms, on what a ReLU has gone over."""
+    after, kind = word_of(case.track.series.losses, "output_after"), case.track.loss_kind
+    if after not in UNBOUNDED:
+        return None
+    wanted = "sigmoid" if kind == "bce" else "softmax"
+    why = t(
+        "the outputs given to {loss} have passed {activation}; it wants probabilities, as {wanted} gives them",
+        loss=kind,
+        activation=after,
+        wanted=wanted,
+    )
+    return Clue(why, EXACT, (f"activation={after}>{wanted}",))
+
+
 def _not_probabilities(case: Case) -> Clue | None:
     """Binary cross-entropy of what no sigmoid has gone over: torch refuses it, Keras cuts it off in silence."""
     losses = case.track.series.losses
@@ -168,10 +187,10 @@ def _out_of_reach(case: Case) -> Clue | None:
                 low=number(low),
                 high=number(high),
             )
-            return Clue(why, EXACT if _bulk(case, least, most) else STRONG, LOGITS)
+            return Clue(why, EXACT if _bulk(case, least, most) else STRONG, LINEAR)
     if after in ("", "relu") and zeros > 0.9:
         why = t("{share} of the outputs are exactly 0: a ReLU at the output passes no gradient", share=f"{zeros:.0%}")
-        return Clue(why, STRONG, LOGITS)
+        return Clue(why, STRONG, LINEAR)
     return None
 
 

@@ -18,13 +18,14 @@ from ._readings import FEWEST, first_modules, recurrent, row_of
 
 RECURRENT_WEIGHTS = re.compile(r"weight_hh|recurrent_kernel|(^|[/._])hh([/._]|$)")
 STRETCHES = 3.0  # gain of a recurrent matrix; 0.58 to 1.4 as libraries and papers initialise it
+STRETCHES_AT_ONCE = 1.5  # where the very first pass overflows
 GROWTH = ("loss-spike", "diverging-loss", "non-finite", "exploding-gradient")
 
 
 def unclipped(case: Case) -> Clue | None:
     """A recurrent net without a clip, whose gradient grows over time, or jumped after it had been calm."""
     name = recurrent(first_modules(case.track))
-    if case.track.clipped:
+    if case.track.clipped or _before_any_step(case):
         return None
     again = over_time(case.track)
     if again is not None and again.grows:
@@ -53,7 +54,7 @@ def too_large_over_time(case: Case) -> Clue | None:
         return Clue(_growth(again), STRONG, ("init=orthogonal",))
     gains = _recurrent_gains(case.track)
     name = max(gains, key=lambda name: gains[name], default="")
-    if not name or not gains[name] > STRETCHES:
+    if not name or not gains[name] > (STRETCHES_AT_ONCE if _before_any_step(case) else STRETCHES):
         return None
     why = t(
         "the recurrent weights {tensor} have a gain of {gain} at the first step, where 1 keeps the scale over time",
@@ -61,6 +62,11 @@ def too_large_over_time(case: Case) -> Clue | None:
         gain=number(gains[name]),
     )
     return Clue(why, STRONG, ("init=orthogonal",))
+
+
+def _before_any_step(case: Case) -> bool:
+    """The first pass already gave no finite value: no step, however short, could have been at fault."""
+    return case.trouble == "non-finite" and row_of(case) == 0
 
 
 def _growth(again: Recurrence) -> str:

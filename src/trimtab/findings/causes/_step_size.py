@@ -76,6 +76,11 @@ def _outweighs(case: Case) -> Clue | None:
     return Clue(why, STRONG, (lower_rate(case.track),))
 
 
+def grew(case: Case) -> bool:
+    """Something grew before, as long steps make it grow."""
+    return bool(_growth(case))
+
+
 def _growth(case: Case) -> str:
     """What grew, as a clause; empty where nothing did that the learning rate would explain."""
     look = {

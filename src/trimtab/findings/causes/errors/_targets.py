@@ -61,6 +61,15 @@ ROWS: tuple[KnownError, ...] = (
     KnownError(
         SHAPE,
         "ValueError",
+        r"must have the same rank.*" + _NUMBERS,
+        _class_numbers,
+        raised_in=r"traceback_utils\.py:",  # by which Keras hides where it was raised
+        tries=('loss="sparse_categorical_crossentropy"',),
+        also=("y = keras.utils.to_categorical(y, %(n)s)",),
+    ),
+    KnownError(
+        SHAPE,
+        "ValueError",
         _WIDTHS.replace("[Rr]eceived: ", "same shape up until the last dimension: "),
         _one_hot,
         tries=('loss="categorical_crossentropy"',),
