@@ -37,8 +37,8 @@ RUNAWAY = 1e4  # times its own scale: a loss without a floor, followed downwards
 RUNAWAY_MIRRORED = 0.5  # the same, where it is minus what the loss function returned, and a model is trained
 
 
-ENDLESS = 10.0  # times its start, in size: so far below it, at a growing pace, a loss has no least value
-LONGER = 2.0
+ENDLESS = 10.0  # times its start, in size: so far below it, at an unbroken pace, a loss has no least value
+PACE = 0.75  # of the first half is what the second half of the run adds; 0.6 where it falls as the root of the steps
 
 
 @dataclass(frozen=True)
@@ -187,27 +187,28 @@ def _signed(track: Track, values: Floats) -> Onset | None:
     level = float(np.median(end))
     up = start + RISE * spread
     far = RUNAWAY_MIRRORED if trains_a_model(track) and mirrored_loss(track) is not None else RUNAWAY
-    down = start - far * max(abs(start), noise(values[: max(3, len(values) // 10)]))
+    scale = max(abs(start), noise(values[: max(3, len(values) // 10)]))
+    down = start - far * scale
     if float(np.quantile(end, 0.25)) > up:
         row = _last_departure(values, up)
         return Onset(int(track.finite_rows[row]), "rises", start, up, level, _best(values, row))
     if float(np.quantile(end, 0.75)) < down:
         row = _last_departure(-values, -down)
         return Onset(int(track.finite_rows[row]), "falls", start, down, level, level)
-    if level < 0 and start - level > ENDLESS * max(abs(start), noise(values)) and _falls_ever_faster(track, values):
+    if level < 0 and start - level > ENDLESS * scale and _falls_unbroken(track, values):
         return Onset(int(track.finite_rows[len(values) // 2]), "falls", start, level, level, level)
     return None
 
 
-def _falls_ever_faster(track: Track, values: Floats) -> bool:
-    """The second half of the run took the loss down as far as the first, or farther, and the gradient is longer than it
-    was: it is nowhere near a least value."""
+def _falls_unbroken(track: Track, values: Floats) -> bool:
+    """The second half of the run took the loss down about as far as the first, and the gradient is longer than it was:
+    it is nowhere near a least value."""
     middles = [float(np.median(part)) for part in np.array_split(values, 9)[::4]]
     norms = np.asarray(track.columns["grad_norm_raw"], dtype=np.float64)[track.finite_rows]
     tenth = max(3, len(norms) // 10)
     with np.errstate(invalid="ignore"):
-        longer = float(np.median(norms[-tenth:])) > LONGER * float(np.median(norms[:tenth]))
-    return len(values) >= ENOUGH_STEPS and longer and middles[1] - middles[2] > middles[0] - middles[1]
+        longer = float(np.median(norms[-tenth:])) > float(np.median(norms[:tenth]))
+    return len(values) >= ENOUGH_STEPS and longer and middles[1] - middles[2] > PACE * (middles[0] - middles[1])
 
 
 def _live(track: Track, values: Floats) -> Onset | None:
@@ -315,8 +316,9 @@ TROUBLE = Trouble(
     f"times with minibatches), or a return to {LOST:.0%} of it after having been under half. A loss that came back, "
     f"but not clearly below chance and start, counts if a tenth of the run lay beyond {RISE:g} times the reference, or "
     f"beyond {OUTSIDE:g} times with a peak beyond {RISE:g} and an update of more than {LARGE_UPDATE:.0%} of the "
-    f"weights. Downwards without end: {RUNAWAY:,.0f} times its scale; {ENDLESS:g} times, if the second half of the run "
-    f"took it farther than the first, with a gradient {LONGER:g} times as long; or a binary cross-entropy below 0 of targets that are not from 0 to 1. "
+    f"weights. Downwards without end: {RUNAWAY:,.0f} times its scale; {ENDLESS:g} times, if the second half of "
+    f"the run took it {PACE:g} times as far as the first, with a gradient longer than at the start; or a binary "
+    "cross-entropy below 0 of targets that are not from 0 to 1. "
     f"While the training runs: {LIVE_STEPS} steps in a row, or 3 above {LIVE_RISE:,.0f} "
     "times. Set by hand; how often it is right is measured by studies/calibration.",
     causes=(

@@ -49,8 +49,8 @@ def _one(policy: str, tracks: Sequence[Track], rows: Mapping[str, Any], chosen: 
 
 
 def _known(rows: Mapping[str, Any], name: str, chosen: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    values = np.asarray(rows[name], np.float64)[chosen]
-    return values[np.isfinite(values)]
+    values: np.ndarray[Any, Any] = np.asarray(rows[name], np.float64)[chosen]
+    return np.asarray(values[np.isfinite(values)])
 
 
 def _returns_warning(policy: str, count: int) -> str:

@@ -60,7 +60,9 @@ def _finding(history: History, track: Track) -> Finding:
     survived = _survived(track, bad)
     case = Case("non-finite", history, track, step, int(track.step[last]))
     causes, remedies = explain(case, TROUBLE.causes)
-    passing = stage != "weights" and not explain(case, ("labels-invalid",), at_least=STRONG)[0]
+    passing = (
+        stage != "weights" and len(bad) < len(track.step) and not explain(case, ("labels-invalid",), at_least=STRONG)[0]
+    )
     says = _says(track, row, stage, event)
     if survived:
         count = plural(len(bad), "step")

@@ -45,7 +45,7 @@ def test_what_one_loss_was_given_is_not_held_against_another():
 
 
 @pytest.mark.parametrize(("grows", "endless"), [(True, True), (False, False)])
-def test_a_loss_that_falls_ever_faster_below_0_has_no_least_value(grows, endless):
+def test_a_loss_that_falls_unbroken_below_0_has_no_least_value(grows, endless):
     steps = np.arange(400)
     loss = -1.3 - 100 * (steps / 400) ** 2 if grows else -100 * (1 - np.exp(-steps / 60))
     norms = np.linspace(0.7, 5.0, 400)

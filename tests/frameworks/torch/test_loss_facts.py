@@ -132,6 +132,43 @@ def test_classes_given_as_probabilities(watched):
     assert row["chance"] == pytest.approx(float(-(shares * shares.log()).sum()), rel=1e-5)
 
 
+CLASS_WEIGHT, POSITIVE = torch.tensor([1.0, 8.0, 1.0, 0.5, 2.0]), torch.tensor(30.0)
+
+
+@pytest.mark.parametrize(
+    ("loss", "width"),
+    [
+        (lambda out, y: F.cross_entropy(out, y, weight=CLASS_WEIGHT), 5),
+        (lambda out, y: F.nll_loss(F.log_softmax(out, 1), y, CLASS_WEIGHT), 5),
+        (lambda out, y: F.binary_cross_entropy_with_logits(out[:, 0], (y == 1).float(), pos_weight=POSITIVE), 1),
+    ],
+)
+def test_chance_counts_the_weights_that_the_loss_was_given(watched, loss, width):
+    """Against the constant that torch itself finds."""
+    model, x = nn.Linear(4, width), torch.randn(4000, 4)
+    y = (torch.rand(4000) ** 2 * 5).long()
+    row = facts(watched, lambda out: loss(out, y), model, x)
+    constant = torch.zeros(1, width, requires_grad=True)
+    search = torch.optim.LBFGS([constant], max_iter=100, line_search_fn="strong_wolfe")
+
+    def evaluate() -> torch.Tensor:
+        search.zero_grad()
+        value = loss(constant.expand(4000, width), y)
+        value.backward()
+        return value
+
+    search.step(evaluate)
+    assert row["chance"] == pytest.approx(evaluate().item(), rel=5e-3)
+
+
+@pytest.mark.parametrize("shape", [(40, 1), (1, 5)])
+def test_chance_is_not_known_where_entries_count_unequally(watched, shape):
+    model, x, weight = classifier(), torch.randn(40, 4), torch.rand(shape) + 0.5
+    one_hot = F.one_hot(LABELS, 5).float()
+    row = facts(watched, lambda out: F.binary_cross_entropy_with_logits(out, one_hot, weight=weight), model, x)
+    assert "chance" not in row
+
+
 LOSSES = (F.mse_loss, F.l1_loss, F.smooth_l1_loss, F.huber_loss, nn.MSELoss(), nn.L1Loss(), nn.HuberLoss())
 
 

@@ -49,7 +49,10 @@ class Probe:
             | ({} if gradients is None or gradients[i] is None else _facts.gradient_facts(gradients[i] / scale))
             for i, call in enumerate(calls)
         ]
-        return modules, self._loss(made.found, losses)
+        loss = self._loss(made.found, losses)
+        if loss is not None and given.sample_weight is not None:
+            loss.pop("chance", None)  # of rows that count unequally it is not known
+        return modules, loss
 
     def _make(self, forward: Forward, given: Given) -> tuple[Pass, int | None]:
         made, rows, fewer = self._make_pass(forward, given), _rows_of(given), None

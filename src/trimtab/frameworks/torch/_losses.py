@@ -42,6 +42,8 @@ _REDUCTION_AT = {"cross_entropy": 3, "nll": 3, "bce": 3, "bce_logits": 4, "kl_di
 _REDUCTION_AT |= {"mse": 2, "l1": 2, "smooth_l1": 2, "huber": 2}
 # Which one holds the class index that does not count, and what it is unless given.
 _IGNORED_AT, _IGNORED = 4, -100
+# Which ones hold the weights of classes or entries, and of what is positive.
+_WEIGHT_AT, _POS_WEIGHT_AT = 2, 3
 
 MAX_CLASSES = 200_000
 
@@ -77,12 +79,16 @@ class Targets:
         self.mean += delta * n / total
         self.n = total
 
-    def entropy(self) -> float | None:
+    def entropy(self, weight: Tensor | None = None) -> float | None:
         """Of the labels' distribution, in nats; a class not yet seen counts as seen half a time, since
-        the entropy of few labels is too low (Krichevsky and Trofimov 1981)."""
+        the entropy of few labels is too low (Krichevsky and Trofimov 1981). `weight`: of each class in the loss, whose
+        mean is then a weighted one."""
         if self.counts is None:
             return None
-        shares = (self.counts + 0.5) / (self.counts + 0.5).sum()
+        counts = self.counts + 0.5
+        if weight is not None:
+            counts = counts * weight.detach().double().cpu()
+        shares = counts[counts > 0] / counts.sum()
         return float(-(shares * shares.log()).sum())
 
     @property
@@ -148,7 +154,7 @@ class LossReader:
             elif loss.requires_grad and len(self.rows) < 16:
                 passed = activation_passed(args[0])
                 with torch.no_grad():
-                    row = self._read(kind, args[0].detach(), args[1].detach(), loss.detach(), _ignored(args, kwargs))
+                    row = self._read(kind, args[0].detach(), args[1].detach(), loss.detach(), *_settings(args, kwargs))
                 self.rows.append(row | {"output_after": passed.name})
         elif (kind in self._trained_on or not self._trained_on) and not self.in_training():
             self._validate(kind, args, kwargs, loss)
@@ -162,7 +168,14 @@ class LossReader:
             self.on_validation(_call_site(), value, rows)
 
     def _read(
-        self, kind: str, outputs: Tensor, targets: Tensor, loss: Tensor, ignored: int = _IGNORED
+        self,
+        kind: str,
+        outputs: Tensor,
+        targets: Tensor,
+        loss: Tensor,
+        ignored: int = _IGNORED,
+        weight: Tensor | None = None,
+        pos_weight: Tensor | None = None,
     ) -> dict[str, Any]:
         row: dict[str, Any] = {
             "kind": kind,
@@ -170,12 +183,16 @@ class LossReader:
             "rows": _row_count(kind, outputs),
         }
         if kind in ("cross_entropy", "nll") and not targets.is_floating_point():
-            row |= self._read_labels(kind, outputs, targets, ignored)
+            row |= self._read_labels(kind, outputs, targets, ignored, weight)
         else:
-            row |= self._read_values(kind, outputs, targets)
+            row |= self._read_values(kind, outputs, targets, pos_weight if kind == "bce_logits" else None)
+            if weight is not None and kind in _REDUCTION_AT:
+                row.pop("chance", None)  # of entries that count unequally it is not known
         return row | output_facts(kind, outputs)
 
-    def _read_labels(self, kind: str, outputs: Tensor, labels: Tensor, ignored: int) -> dict[str, Any]:
+    def _read_labels(
+        self, kind: str, outputs: Tensor, labels: Tensor, ignored: int, weight: Tensor | None
+    ) -> dict[str, Any]:
         classes = outputs.shape[1] if outputs.dim() > 1 else outputs.shape[0]
         seen = self._targets.setdefault(f"{kind}/{classes}", Targets())
         flat = labels.reshape(-1)
@@ -186,7 +203,7 @@ class LossReader:
         bounds = counted.aminmax() if counted.numel() else None
         row = {
             "classes": classes,
-            "chance": seen.entropy(),
+            "chance": seen.entropy(weight),
             "labels_seen": seen.labels_seen,
             "accuracy": label_accuracy(outputs, labels),
         }
@@ -194,7 +211,7 @@ class LossReader:
             row |= {"target_min": float(bounds.min), "target_max": float(bounds.max)}
         return {name: value for name, value in row.items() if value is not None}
 
-    def _read_values(self, kind: str, outputs: Tensor, targets: Tensor) -> dict[str, Any]:
+    def _read_values(self, kind: str, outputs: Tensor, targets: Tensor, pos_weight: Tensor | None) -> dict[str, Any]:
         if not targets.numel() or targets.is_complex():
             return {}
         values = values_of(targets)
@@ -209,7 +226,7 @@ class LossReader:
         }
         if kind in ("bce", "bce_logits"):
             row["classes"] = 2
-            row["chance"] = _binary_entropy(seen.mean)
+            row["chance"] = _binary_chance(seen.mean, pos_weight)
         elif kind == "mse":
             row["chance"] = seen.variance
         elif kind == "l1":
@@ -223,9 +240,16 @@ class LossReader:
         return {name: value for name, value in row.items() if not (name == "chance" and math.isnan(value))}
 
 
-def _ignored(args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
+def _settings(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[int, Tensor | None, Tensor | None]:
+    """`ignore_index`, `weight` and `pos_weight`, as far as they are given."""
     given = kwargs.get("ignore_index", args[_IGNORED_AT] if len(args) > _IGNORED_AT else _IGNORED)
-    return given if isinstance(given, int) else _IGNORED
+    weight = kwargs.get("weight", args[_WEIGHT_AT] if len(args) > _WEIGHT_AT else None)
+    pos_weight = kwargs.get("pos_weight", args[_POS_WEIGHT_AT] if len(args) > _POS_WEIGHT_AT else None)
+    return (
+        given if isinstance(given, int) else _IGNORED,
+        weight if isinstance(weight, Tensor) else None,
+        pos_weight if isinstance(pos_weight, Tensor) else None,
+    )
 
 
 def _row_count(kind: str, outputs: Tensor) -> int:
@@ -234,10 +258,17 @@ def _row_count(kind: str, outputs: Tensor) -> int:
     return int(outputs.shape[0]) if kind == "kl_div" and outputs.dim() else outputs.numel()
 
 
-def _binary_entropy(p: float) -> float:
+def _binary_chance(p: float, pos_weight: Tensor | None) -> float:
+    """The least of w p (-log q) + (1 - p) (-log(1 - q)) over constant answers q, p the share of positives and w their
+    weight; NaN where each output has a weight of its own."""
     if not 0 < p < 1:
         return 0.0 if p in (0, 1) else math.nan
-    return -p * math.log(p) - (1 - p) * math.log(1 - p)
+    if pos_weight is not None and pos_weight.numel() > 1:
+        return math.nan
+    positive = p if pos_weight is None else p * float(pos_weight)
+    negative = 1 - p
+    q = positive / (positive + negative)
+    return -positive * math.log(q) - negative * math.log(1 - q) if 0 < q < 1 else 0.0
 
 
 def _call_site() -> tuple[Any, ...]:
