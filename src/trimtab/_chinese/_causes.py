@@ -266,6 +266,6 @@ CAUSES: dict[str, str] = {
     "the process had used {share} of the machine's memory": "进程用掉了本机内存的 {share}",
     "memory ran out: a smaller batch needs less": "内存不足：减小批次可以少用内存",
     # validation
-    "{found} of {compared} different rows of validation are, to the bit, among the {trained} rows of training that were "
-    "looked at": "比较过的 {compared} 个互不相同的验证样本中，有 {found} 个与看到的 {trained} 个训练样本逐位相同",
+    "{found} of {compared} different rows of validation are, to the bit, among the {trained} rows of training that "
+    "were looked at": "比较过的 {compared} 个互不相同的验证样本中，有 {found} 个与看到的 {trained} 个训练样本逐位相同",
 }

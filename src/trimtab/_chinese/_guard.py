@@ -35,7 +35,9 @@ GUARD: dict[str, str] = {
     "{policy} scaled {count} of {steps}, at most by {scale}": (
         "{policy} 在 {steps}中缩放了 {count} 步，最小系数 {scale}"
     ),
-    "{policy} went back {times}, and left out {count} of {steps}": "{policy} 退回了 {times}，在 {steps}中跳过了 {count} 步",
+    "{policy} went back {times}, and left out {count} of {steps}": (
+        "{policy} 退回了 {times}，在 {steps}中跳过了 {count} 步"
+    ),
     "{policy} went back {count} times: what breaks the weights comes again. What the findings name as its cause is to "
     "be changed": "{policy} 退回了 {count} 次：破坏权重的原因反复出现，应当去改上面所列的原因",
     "{policy} cut the learning rate of {count} of {steps}, at most by {scale}": (

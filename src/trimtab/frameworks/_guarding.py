@@ -19,7 +19,7 @@ from ._rows import total_norm
 
 #: Names what cannot be seen: an event of the record, which `say_unguarded` says on stderr.
 UNGUARDED = "a guarded training"
-ONLY_TORCH = "policies act on torch.optim's optimizers only so far"
+ONLY_TORCH = "policies act on the optimizers of torch.optim, of Keras on TensorFlow and JAX, and of optax"
 #: So many steps left out on end, and the training will not come back by itself.
 HOPELESS = 50
 

@@ -26,6 +26,12 @@ class Steps(Protocol):
     def before(self, optimizer: Any, grads: list[Any], variables: list[Any] | None) -> Any:
         """A step of `optimizer` begins. What is returned goes to `after`, unless it is None."""
 
+    def take(self, step: Any, call: Callable[[list[Any]], Any], grads: list[Any]) -> Any:
+        """Have `call` take it with `grads`, or with what a guard leaves of them."""
+
+    def settle(self, step: Any) -> None:
+        """It has been taken: put back what a step that is to be left out has changed."""
+
     def after(self, step: Any) -> None:
         """It is over."""
 
@@ -39,6 +45,7 @@ class ApplyHook:
     def __init__(self, guard: Guard, patches: Patches, steps: Steps) -> None:
         self._patches = patches
         self._before = guard(steps.before)
+        self._take, self._settle = steps.take, steps.settle
         self._after = guard(steps.after)
         self._made = guard(steps.made)
         self._wrap_own = guard(self._wrap_own_apply)
@@ -83,9 +90,15 @@ class ApplyHook:
             if trainable_variables is not None:
                 trainable_variables = list(trainable_variables)
             step = self._before(optimizer, grads, trainable_variables) if grads else None
-            result = self._call(original, optimizer, grads, trainable_variables, *args, **kwargs)
-            if step is not None:
-                self._after(step)
+            if step is None:
+                return self._call(original, optimizer, grads, trainable_variables, *args, **kwargs)
+
+            def call(left: list[Any]) -> Any:
+                return self._call(original, optimizer, left, trainable_variables, *args, **kwargs)
+
+            result = self._take(step, call, grads)
+            self._settle(step)
+            self._after(step)
             return result
 
         return apply
@@ -99,11 +112,17 @@ class ApplyHook:
                 return original(optimizer, state, grads, trainable)
             with _scope(optimizer, state, trainable):
                 step = self._before(optimizer, list(grads), list(optimizer._trainable_variables))
-            new_trainable, new_state = self._call(original, optimizer, state, grads, trainable)
-            if step is not None:
-                with _scope(optimizer, new_state, new_trainable):
-                    self._after(step)
-            return new_trainable, new_state
+            if step is None:
+                return self._call(original, optimizer, state, grads, trainable)
+
+            def call(left: list[Any]) -> Any:
+                return self._call(original, optimizer, state, left, trainable)
+
+            new_trainable, new_state = self._take(step, call, list(grads))
+            with _scope(optimizer, new_state, new_trainable) as scope:
+                self._settle(step)
+                self._after(step)
+            return _values(scope, optimizer._trainable_variables), _values(scope, optimizer.variables)
 
         return stateless_apply
 
@@ -118,6 +137,10 @@ class ApplyHook:
 def core_of(optimizer: Any) -> Any:
     """The optimizer itself, without a loss scaler around it."""
     return optimizer.inner_optimizer if isinstance(optimizer, keras.optimizers.LossScaleOptimizer) else optimizer
+
+
+def _values(scope: Any, variables: list[Any]) -> list[Any]:
+    return [scope.get_current_value(variable) for variable in variables]
 
 
 def _scope(optimizer: Any, state: Any, trainable: Any) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from .._guarding import Acts
 from .._rows import Norms, total_norm
 from .._series import Step
 
@@ -21,8 +22,9 @@ UNMEASURED = -1.0
 
 @dataclass(frozen=True)
 class Layout:
-    """The order in a vector: HEAD, the raw norms, the applied ones where they are measured apart, then each sampled
-    quantity of every tensor.
+    """The order in a vector: HEAD, the raw norms, what each of `policies` did (`Decided.acts`), the norms that they
+    left where one `changes` gradients, the applied ones where they are measured apart, then each sampled quantity of
+    every tensor.
 
     `clipnorm` and `global_clipnorm` are the optimizer's own clips by norm, which leave norms that follow from the
     raw ones; None where they are off.
@@ -35,6 +37,13 @@ class Layout:
     clipnorm: float | None = None
     global_clipnorm: float | None = None
     withholds: bool = False  # a step with a non-finite gradient is not taken
+    policies: int = 0
+    changes: bool = False
+
+    @property
+    def is_changed(self) -> bool:
+        """What is applied may be something else than what was given, beyond a factor that follows from its norms."""
+        return self.measures_applied or self.changes
 
     @property
     def sample_size(self) -> int:
@@ -46,13 +55,19 @@ class Layout:
         head = dict(zip(HEAD, map(float, values[:start]), strict=True))
         raw = values[start : start + count] / head["loss_scale"]
         start += count
-        factors = self._factors(raw)
-        applied = raw if factors is None else raw * factors
+        acts = values[start : start + 2 * self.policies]
+        start += 2 * self.policies
+        left = raw
+        if self.changes:
+            left = values[start : start + count] / head["loss_scale"]
+            start += count
+        factors = self._factors(left)
+        applied = left if factors is None else left * factors
         if self.measures_applied:
             applied = values[start : start + count] / head["loss_scale"]
             start += count
         samples = dict(zip(self.quantities, values[start:].reshape(len(self.quantities), count), strict=True))
-        return Reading(self, head, raw, applied, samples, factors)
+        return Reading(self, head, raw, applied, samples, factors, _read_acts(acts))
 
     def _factors(self, raw: Norms) -> Norms | None:
         """What the optimizer's clip multiplies each gradient by (keras/src/optimizers/base_optimizer.py,
@@ -76,6 +91,7 @@ class Reading:
     applied: Norms
     samples: dict[str, Norms]
     factors: Norms | None
+    acts: Acts | None
 
     @property
     def is_applied(self) -> bool:
@@ -85,6 +101,11 @@ class Reading:
     @property
     def is_withheld(self) -> bool:
         return self.layout.withholds and not bool(np.isfinite(self.raw).all())
+
+    @property
+    def is_left_out(self) -> bool:
+        """Nothing was changed: by the loss scaler, or by a policy, which does not see what the scaler withholds."""
+        return self.is_withheld or (self.acts is not None and self.acts.skip)
 
     @property
     def is_sampled(self) -> bool:
@@ -97,7 +118,7 @@ class Reading:
         return [loss / self.head["loss_scale"] for loss in found]
 
     def step(self, losses: list[float], watch_seconds: float) -> Step:
-        is_clipped = self.applied is not self.raw and not self.is_withheld
+        is_clipped = self.applied is not self.raw and not self.is_left_out
         return Step(
             names=self.layout.names,
             norms=self.applied if is_clipped else self.raw,
@@ -106,10 +127,11 @@ class Reading:
             loss=sum(losses) / len(losses) if losses else None,
             backwards=len(losses),
             loss_scale=self.head["loss_scale"],
-            skipped=self.is_withheld,
+            skipped=self.is_left_out,
             sampled=self.is_sampled,
             watch_seconds=watch_seconds,
-            samples=self._columns() if self.is_sampled and not self.is_withheld else {},
+            samples=self._columns() if self.is_sampled and not self.is_left_out else {},
+            acts=None if self.is_withheld else self.acts,
         )
 
     def _columns(self) -> dict[str, Sequence[float | None]]:
@@ -119,3 +141,13 @@ class Reading:
             scaled = values if factors is None else np.where(values < 0, values, values * factors)
             columns[name] = [None if value < 0 else float(value) for value in scaled]
         return columns
+
+
+def _read_acts(values: Vector) -> Acts | None:
+    """From `Decided.acts`. Of policies that would all leave out the step, the first one did."""
+    if not len(values):
+        return None
+    skips, factors = np.split(values, 2)
+    first = int(np.argmax(skips)) if skips.any() else -1
+    skipped = tuple(place == first for place in range(len(skips)))
+    return Acts(skipped, tuple(None if math.isnan(factor) else float(factor) for factor in factors))

@@ -65,7 +65,7 @@ class Receiver:
         losses, watched.losses = watched.losses, []
         step = reading.step(losses, self._guard.seconds)
         self._guard.seconds = 0.0
-        if reading.is_sampled and not reading.is_withheld and more is not None:
+        if reading.is_sampled and not reading.is_left_out and more is not None:
             step.samples |= more(step.samples.get("grad_zeros"))
         if step.samples and watched.at_start:
             step.samples["twin_units"] = [watched.at_start.get(name) for name in step.names]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary, ref
 
@@ -111,6 +111,13 @@ class TorchSteps:
         if _applies_by_itself(core):
             self._measure(core, [g for g in grads if g is not None], None)
         return optimizer, grads
+
+    def take(self, step: Any, call: Callable[[list[Any]], Any], grads: list[Any]) -> Any:
+        """As it is: nothing guards it."""
+        return call(grads)
+
+    def settle(self, step: Any) -> None:
+        """Nothing was left out."""
 
     def after(self, step: tuple[Any, list[Any]]) -> None:
         optimizer, grads = step

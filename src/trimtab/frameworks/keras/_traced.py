@@ -18,6 +18,9 @@ from .._series import Hub, Series
 from .._tracing import Tracing
 from . import _settings
 from ._apply import core_of
+from ._given import given_to
+from ._guarding import Decided
+from ._guards import Guards
 from ._layout import HEAD, Layout
 from ._loss import Losses
 from ._measures import OF_GRADIENTS, QUANTITIES, WITH_MOMENTS, Measures, kept
@@ -39,6 +42,8 @@ class Begun:
 
     optimizer: Any
     grads: list[Any]  # as the optimizer applies them but for its own clip and the loss scaler's factor
+    norms: Any
+    decided: Decided | None  # None: no policy acts
     variables: list[Any]
     weights: list[Any] | None  # None: not sampled
     scale: Any
@@ -53,13 +58,20 @@ class TracedSteps:
     """Measures the steps of all optimizers; what it measures comes back in the order of the steps."""
 
     def __init__(
-        self, session: Session, guard: Guard, tracing: Tracing, losses: Losses, first_weights: FirstWeights
+        self,
+        session: Session,
+        guard: Guard,
+        tracing: Tracing,
+        losses: Losses,
+        first_weights: FirstWeights,
+        guards: Guards,
     ) -> None:
         self._hub = Hub.of(session)
         self._guard = guard
         self._tracing = tracing
         self._losses = losses
         self._first_weights = first_weights
+        self._guards = guards
         self._measures = Measures(ops, tracing.norms)
         self._found: dict[int, Watched] = {}
         self._trained: WeakValueDictionary[int, Any] = WeakValueDictionary()
@@ -73,43 +85,45 @@ class TracedSteps:
     def made(self, optimizer: Any) -> None:
         """A new optimizer: the step to come is the first of a training."""
         self._tracing.restart(optimizer.gradient_accumulation_steps or 1)
+        self._guards.made(optimizer)
 
     def before(self, optimizer: Any, grads: list[Any], variables: list[Any] | None) -> Begun | None:
         if not _can_be_watched(self._tracing):
+            self._guards.not_watched()
             return None
         _build(optimizer, variables)
-        with unrecorded():
+        with self._guards.or_say_unguarded(), unrecorded():
             return self._begin_step(optimizer, grads, variables)
+
+    def take(self, begun: Begun, call: Callable[[list[Any]], Any], grads: list[Any]) -> Any:
+        return call(grads) if begun.decided is None else self._guards.take(begun.decided, call, grads)
+
+    def settle(self, begun: Begun) -> None:
+        if begun.decided is not None:
+            self._guards.settle(begun.decided)
 
     def after(self, begun: Begun) -> None:
         with unrecorded():
             self._end_step(begun)
 
     def _begin_step(self, optimizer: Any, grads: list[Any], variables: list[Any] | None) -> Begun:
-        core = core_of(optimizer)
-        pairs = [
-            (g, v)
-            for g, v in zip(grads, variables or core._trainable_variables, strict=True)
-            if g is not None and not getattr(v, "overwrite_with_gradient", False)
-        ]
-        given, held = [g for g, _ in pairs], [v for _, v in pairs]
-        scale = getattr(optimizer, "dynamic_scale", None)
-        scale = core.loss_scale_factor if scale is None else current(scale)
-        applied = 1.0
-        if (every := core.gradient_accumulation_steps) is not None:
-            given = [_with_accumulated(core, g, v, every, scale) for g, v in zip(given, held, strict=True)]
-            applied = ops.equal((core._iterations + 1) % every, 0)
+        given = given_to(optimizer, grads, variables)
+        core, held = given.core, given.variables
         flag = self._tracing.is_sampled()
         quiet = isinstance(flag, float) and not flag
         ends = self._ends(core, held)
+        measured = given.grads if ends is not None else self._tracing.apart(given.grads)
+        norms = self._tracing.norms(measured)
         return Begun(
             optimizer=optimizer,
-            grads=given if ends is not None else self._tracing.apart(given),
+            grads=measured,
+            norms=norms,
+            decided=self._guards.decide(given, norms),
             variables=held,
             weights=None if quiet or ends is not None else kept(held, current),
-            scale=1.0 if scale is None else scale,
+            scale=given.scale,
             rate=_rate(core),
-            applied=applied,
+            applied=given.applied,
             loss=self._losses.of_step(grads, variables or core._trainable_variables),
             ends=ends,
             moments=[] if ends is None else [current(v) for v in moments_of(core, held)],
@@ -137,6 +151,8 @@ class TracedSteps:
             clipnorm=_positive(core.clipnorm),
             global_clipnorm=None if core.clipnorm else _positive(core.global_clipnorm),
             withholds=begun.optimizer is not core,
+            policies=0 if begun.decided is None else begun.decided.acts.shape[0] // 2,
+            changes=begun.decided is not None and begun.decided.norms is not None,
         )
         receiver = watched.receivers.get(layout)
         if receiver is None:
@@ -165,15 +181,20 @@ class TracedSteps:
             "sampled": self._tracing.is_sampled(),
             "applied": begun.applied,
         }
-        parts = [ops.stack([float32(head[name]) for name in HEAD]), self._tracing.norms(begun.grads)]
-        applied = begun.grads
+        parts = [ops.stack([float32(head[name]) for name in HEAD]), begun.norms]
+        if begun.decided is not None:
+            parts += [begun.decided.acts] if begun.decided.norms is None else [begun.decided.acts, begun.decided.norms]
+
+        def applied() -> list[Any]:
+            left = self._guards.left_of(begun.grads, begun.scale, begun.decided)
+            return [_clipped_by_value(g, limit, begun.scale) for g in left] if layout.measures_applied else left
+
         if layout.measures_applied:
-            applied = [_clipped_by_value(g, limit, begun.scale) for g in begun.grads]
-            parts.append(self._tracing.norms(applied))
+            parts.append(self._tracing.norms(applied()))
         parts.append(self._samples(begun, layout, applied, moments))
         return ops.concatenate(parts)
 
-    def _samples(self, begun: Begun, layout: Layout, applied: list[Any], moments: Any) -> Any:
+    def _samples(self, begun: Begun, layout: Layout, applied: Callable[[], list[Any]], moments: Any) -> Any:
         before = begun.weights
         if begun.ends is not None:
             return self._of_gradients(begun, layout, applied)
@@ -188,16 +209,16 @@ class TracedSteps:
 
         def values() -> Any:
             raw = [_divided(g, begun.scale) for g in begun.grads]
-            given = raw if applied is begun.grads else [_divided(g, begun.scale) for g in applied]
+            given = [_divided(g, begun.scale) for g in applied()] if layout.is_changed else raw
             return self._measures.measure(raw, given, before, after, None if moments is None else moments())
 
         return self._tracing.when_sampled(measured, layout.sample_size)
 
-    def _of_gradients(self, begun: Begun, layout: Layout, applied: list[Any]) -> Any:
+    def _of_gradients(self, begun: Begun, layout: Layout, applied: Callable[[], list[Any]]) -> Any:
         if not layout.quantities:
             return ops.zeros((0,), dtype="float32")
         grads = self._tracing.apart(begun.grads)
-        given = grads if applied is begun.grads else self._tracing.apart(applied)
+        given = self._tracing.apart(applied()) if layout.is_changed else grads
 
         def measured() -> Any:
             raw = [_divided(g, begun.scale) for g in grads]
@@ -225,10 +246,11 @@ class TracedSteps:
             "tensors": _settings.tensors(variables, names),
             **_settings.census(roots),
         }
+        step_guard = self._guards.of(core)
         self._trained.update((id(v), v) for v in variables)
         watched = Watched(
             optimizer=ref(optimizer),
-            series=self._hub.series(info),
+            series=self._hub.series(info, None if step_guard is None else step_guard.log),
             names={id(v): name for v, name in zip(variables, names, strict=True)},
             roots=[ref(root) for root in roots],
             describe=self._hub.describe,
@@ -270,14 +292,6 @@ def _build(optimizer: Any, variables: list[Any] | None) -> None:
         with backend.name_scope(optimizer.name, caller=optimizer):
             optimizer.build(variables)
         optimizer.built = True
-
-
-def _with_accumulated(optimizer: Any, gradient: Any, variable: Any, every: int, scale: Any) -> Any:
-    """What the optimizer would apply if this were the last of `every` gradients, still with the factor `scale`."""
-    waiting = current(optimizer._accumulated_gradients[optimizer._get_variable_index(variable)])
-    if scale is not None:
-        waiting = ops.cast(scale, waiting.dtype) * waiting
-    return ops.divide(ops.add(ops.convert_to_tensor(gradient), waiting), every)
 
 
 def _rate(optimizer: Any) -> Any:

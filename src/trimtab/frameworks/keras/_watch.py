@@ -8,14 +8,17 @@ from keras.src.callbacks.callback_list import CallbackList
 from .._guard import Guard
 from .._outbox import Session
 from .._patches import Patches
+from .._series import Hub
 from .._tracing import Tracing
 from ._apply import ApplyHook
 from ._batch import read_batches
+from ._guards import Guards, hands_of
 from ._loss import JaxLosses, Losses, TensorFlowLosses
 from ._metrics import MetricReader
 from ._old_spellings import OldSpellings
 from ._traced import TracedSteps
 from ._twins import FirstWeights
+from ._validation_rows import ValidationRows
 
 
 class KerasWatch:
@@ -31,6 +34,7 @@ class KerasWatch:
         backend = keras.backend.backend()
         self._session.describe(keras={"version": keras.__version__, "backend": backend})
         OldSpellings(self._session, self._guard).attach(self._patches)
+        ValidationRows(self._session, self._guard).attach(self._patches)
         if backend == "torch":
             self._attach_to_torch()
         elif backend in ("tensorflow", "jax"):
@@ -48,7 +52,9 @@ class KerasWatch:
     def _attach_to_traced(self, backend: str) -> None:
         tracing, losses = self._of_backend(backend)
         first_weights = FirstWeights(self._guard, self._patches)
-        steps = TracedSteps(self._session, self._guard, tracing, losses, first_weights)
+        self.guards = Guards(self._session.policies, hands_of(backend), Hub.of(self._session).unseen)
+        self.guards.attach(self._patches)
+        steps = TracedSteps(self._session, self._guard, tracing, losses, first_weights, self.guards)
         ApplyHook(self._guard, self._patches, steps).attach()
         read_batches(self._session, self._guard, self._patches, tracing, steps.series_of)
         MetricReader(self._session, self._guard, CallbackList, tracing.fetch).attach(self._patches)

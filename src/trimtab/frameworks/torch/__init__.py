@@ -43,8 +43,9 @@ def guard(
     session: Session | None, optimizer: torch.optim.Optimizer, model: torch.nn.Module | None, policy: Policy
 ) -> None:
     """Guard one optimizer: through what watches it, else alone. Raises PolicyError for a policy that it can't have."""
-    from ._guarding import refuse_senseless
+    from ._guarding import refuse_senseless, stepping
 
+    optimizer = stepping(optimizer)
     refuse_senseless(policy, optimizer)
     watch = None if session is None else watch_of(session)
     if watch is not None:

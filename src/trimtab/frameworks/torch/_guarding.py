@@ -368,6 +368,16 @@ def gradients_of(optimizer: Optimizer) -> tuple[list[Tensor], list[Tensor], list
     return parameters, grads, None if len(present) == len(every) else present
 
 
+def stepping(optimizer: Optimizer) -> Optimizer:
+    """The optimizer whose steps torch's hooks see, where a trainer (Accelerate, Lightning) has wrapped it."""
+    while "_optimizer_step_pre_hooks" not in vars(optimizer):
+        inner = getattr(optimizer, "optimizer", None)
+        if not isinstance(inner, Optimizer):
+            break
+        optimizer = inner
+    return optimizer
+
+
 def refuse_senseless(policy: Policy, optimizer: Optimizer) -> None:
     """Raise PolicyError where `policy` has a part that can't act on this optimizer."""
     if policy.on_host and isinstance(optimizer, torch.optim.LBFGS):
