@@ -1,6 +1,6 @@
 """Small guarded trainings in Keras, and the same without a guard, on the backend that KERAS_BACKEND names.
 
-test_guarded.py (of this folder) runs them in a process of its own, since a process has one backend:
+test_guarded_keras.py runs them in a process of its own, since a process has one backend:
 
     python -m tests.frameworks.keras._guarded_cases OUT.json
 """

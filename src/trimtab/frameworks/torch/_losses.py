@@ -88,8 +88,8 @@ class Targets:
         counts = self.counts + 0.5
         if weight is not None:
             counts = counts * weight.detach().double().cpu()
-        shares = counts[counts > 0] / counts.sum()
-        return float(-(shares * shares.log()).sum())
+        shares = counts / counts.sum()
+        return float(-torch.xlogy(shares, shares).sum())  # a class of weight 0 adds nothing
 
     @property
     def labels_seen(self) -> int | None:
