@@ -151,3 +151,34 @@ def test_what_acts_on_the_host_is_refused_and_the_training_goes_on(watch: Any, c
     params, _ = quietly(watch, (policy,), optax.sgd(0.1))
     assert _nets.same(params, _nets.train(optax.sgd(0.1)))
     assert "acts on the host" in capfd.readouterr().err
+
+
+def test_where_xla_would_join_the_choice_with_the_update_no_bit_changes(watch: Any) -> None:
+    """A step of AdamW that rounds otherwise if the new weights are chosen by `where`, even behind a barrier."""
+    random = np.random.default_rng(0)
+    x = random.normal(size=(40, 32, 10)).astype(np.float32)
+    y = x[..., 0] * x[..., 1] + x[..., 2]
+    first = {"w": random.normal(size=(10, 32)).astype(np.float32) / 3, "b": np.zeros(32, np.float32)}
+    last = {"w": random.normal(size=(32, 1)).astype(np.float32) / 6, "b": np.zeros(1, np.float32)}
+
+    def loss(params: Any, x: Any, y: Any) -> Any:
+        hidden = jax.nn.relu(x @ params["first"]["w"] + params["first"]["b"])
+        return jnp.mean(((hidden @ params["last"]["w"] + params["last"]["b"])[:, 0] - y) ** 2)
+
+    def train() -> Any:
+        tx, params = optax.adamw(1e-2), jax.tree.map(jnp.asarray, {"first": first, "last": last})
+
+        @jax.jit
+        def step(params: Any, state: Any, x: Any, y: Any) -> Any:
+            _, gradients = jax.value_and_grad(loss)(params, x, y)
+            updates, state = tx.update(gradients, state, params)
+            return optax.apply_updates(params, updates), state
+
+        state = tx.init(params)
+        for batch in zip(x, y, strict=True):
+            params, state = step(params, state, *batch)
+        return params
+
+    with watch(GUARD):
+        guarded = train()
+    assert _nets.same(guarded, train())
