@@ -6,6 +6,7 @@ No framework: the numbers have arrived on the host.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -19,7 +20,7 @@ from ._rows import total_norm
 
 #: Names what cannot be seen: an event of the record, which `say_unguarded` says on stderr.
 UNGUARDED = "a guarded training"
-ONLY_TORCH = "policies act on the optimizers of torch.optim, of Keras on TensorFlow and JAX, and of optax"
+WHO_IS = "policies act on the optimizers of torch.optim, of Keras on TensorFlow and JAX, and of optax"
 #: So many steps left out on end, and the training will not come back by itself.
 HOPELESS = 50
 
@@ -64,6 +65,15 @@ class Acts(NamedTuple):
             and all(scale == 1.0 for scale in self.scales)
             and all(done == NOT_RECOVERED for done in self.recovered)
         )
+
+
+def acts_of(values: np.ndarray[Any, Any]) -> Acts:
+    """From what a traced step has handed out: whether each policy skipped, then the least factor of each, NaN for one
+    that maps gradients. Of policies that would all leave out the step, the first one did."""
+    skips, factors = np.split(values, 2)
+    first = int(np.argmax(skips)) if skips.any() else -1
+    skipped = tuple(place == first for place in range(len(skips)))
+    return Acts(skipped, tuple(None if math.isnan(factor) else float(factor) for factor in factors))
 
 
 class GuardLog:

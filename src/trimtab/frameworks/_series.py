@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from ._guarding import ONLY_TORCH, UNGUARDED, Acts, GuardLog, say_unguarded
+from ._guarding import UNGUARDED, WHO_IS, Acts, GuardLog, say_unguarded
 from ._outbox import Outbox, Session
 from ._rows import Norms, send_steps, send_tensors
 
@@ -119,8 +119,8 @@ class Hub:
     def _say_unguarded(self) -> None:
         """Policies were asked for, and none acts on this optimizer."""
         if self._session.policies and UNGUARDED not in self._said:
-            self.unseen(UNGUARDED, f"No policy acts: {ONLY_TORCH}.")
-            say_unguarded(ONLY_TORCH)
+            self.unseen(UNGUARDED, f"No policy acts: {WHO_IS}.")
+            say_unguarded(WHO_IS)
 
     def _position(self) -> tuple[int, int]:
         return (-1, -1) if self._newest is None else (self._newest.index, self._newest.steps - 1)

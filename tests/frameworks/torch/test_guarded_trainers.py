@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.frameworks.torch.test_guarding import same
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -48,17 +49,6 @@ def data() -> TensorDataset:
 
 def network() -> nn.Module:
     return nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Dropout(0.1), nn.Linear(16, 3))
-
-
-def same(a: Any, b: Any) -> bool:
-    """Equal to the bit, through all containers."""
-    if isinstance(a, torch.Tensor):
-        return bool(torch.equal(a, b))
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
-    if isinstance(a, (list, tuple)):
-        return len(a) == len(b) and all(map(same, a, b))
-    return bool(a == b)
 
 
 def assert_guard_acts_alone(train: Any) -> None:

@@ -355,6 +355,17 @@ def test_a_scaler_that_seeks_its_factor_is_no_trouble(fused: bool, capfd: Any) -
     assert capfd.readouterr().err == ""
 
 
+def scaled_step(model: nn.Module, optimizer: Any, scaler: Any, step: int) -> Any:
+    """A step of a scaler; a copy of everything just before it."""
+    x, y = batch()
+    optimizer.zero_grad()
+    scaler.scale(F.cross_entropy(model(x), (y + step) % 3)).backward()
+    before = everything(model, optimizer)
+    scaler.step(optimizer)
+    scaler.update()
+    return before
+
+
 @pytest.mark.parametrize("fused", [False, True])
 def test_under_a_scaler_the_weights_go_back(fused: bool) -> None:
     model = small_model()
@@ -364,12 +375,7 @@ def test_under_a_scaler_the_weights_go_back(fused: bool) -> None:
     for step in range(16):
         if step == 13:
             lengthen(model)
-        x, y = batch()
-        optimizer.zero_grad()
-        scaler.scale(F.cross_entropy(model(x), (y + step) % 3)).backward()
-        copies.append(everything(model, optimizer))
-        scaler.step(optimizer)
-        scaler.update()
+        copies.append(scaled_step(model, optimizer, scaler, step))
     assert same(everything(model, optimizer)[:2], copies[5][:2])
     assert scaler.get_scale() == 1024.0
 
@@ -383,12 +389,7 @@ def test_weights_that_a_scaler_would_withhold_steps_of_for_ever_go_back(watched:
     for step in range(20):
         if step == 12:
             spoil(model, math.nan)
-        x, y = batch()
-        optimizer.zero_grad()
-        scaler.scale(F.cross_entropy(model(x), (y + step) % 3)).backward()
-        copies.append(everything(model, optimizer))
-        scaler.step(optimizer)
-        scaler.update()
+        copies.append(scaled_step(model, optimizer, scaler, step))
         if step in (12, 13, 14):  # it goes back, and two are left out
             assert same(everything(model, optimizer)[:2], copies[5][:2])
     assert float(optimizer.state[model[0].weight]["step"]) == 5 + 5

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .._guarding import Acts
+from .._guarding import Acts, acts_of
 from .._rows import Norms, total_norm
 from .._series import Step
 
@@ -67,7 +67,7 @@ class Layout:
             applied = values[start : start + count] / head["loss_scale"]
             start += count
         samples = dict(zip(self.quantities, values[start:].reshape(len(self.quantities), count), strict=True))
-        return Reading(self, head, raw, applied, samples, factors, _read_acts(acts))
+        return Reading(self, head, raw, applied, samples, factors, acts_of(acts) if self.policies else None)
 
     def _factors(self, raw: Norms) -> Norms | None:
         """What the optimizer's clip multiplies each gradient by (keras/src/optimizers/base_optimizer.py,
@@ -141,13 +141,3 @@ class Reading:
             scaled = values if factors is None else np.where(values < 0, values, values * factors)
             columns[name] = [None if value < 0 else float(value) for value in scaled]
         return columns
-
-
-def _read_acts(values: Vector) -> Acts | None:
-    """From `Decided.acts`. Of policies that would all leave out the step, the first one did."""
-    if not len(values):
-        return None
-    skips, factors = np.split(values, 2)
-    first = int(np.argmax(skips)) if skips.any() else -1
-    skipped = tuple(place == first for place in range(len(skips)))
-    return Acts(skipped, tuple(None if math.isnan(factor) else float(factor) for factor in factors))

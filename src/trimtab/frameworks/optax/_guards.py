@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from ...policies import NUMPY, Decision, Policy, compose, guarding, refuse_on_host
-from .._guarding import UNGUARDED, Acts, say_less, say_unguarded
+from .._guarding import UNGUARDED, say_less, say_unguarded
 from ..jax._scope import innermost
 from ..jax._tracing import JaxTracing
 from ..jax._xp import JAX
@@ -187,13 +187,6 @@ class Guards:
 def _chosen(skip: Any, old: Any, new: Any) -> Any:
     """`new`, or `old` where the step is skipped: by a branch, of which XLA can't see the inside."""
     return jax.lax.cond(skip, lambda: old, lambda: new)
-
-
-def read_acts(values: Any) -> Acts:
-    """`Guarded.acts` on the host."""
-    half = len(values) // 2
-    factors = [None if factor != factor else float(factor) for factor in values[half:]]
-    return Acts(tuple(bool(skip) for skip in values[:half]), tuple(factors))
 
 
 def _remembers(state: Any) -> bool:

@@ -10,9 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._guarding import Acts
+from .._guarding import Acts, acts_of
 from ..jax._tracing import JaxTracing
-from ._guards import read_acts
 from ._names import named_leaves
 from ._pieces import Piece, held, learning_rates, maker
 from ._updates import Call
@@ -35,7 +34,7 @@ class Layout:
         end = at + count * (1 + self.clipped)
         norms = np.asarray(vector[at:end], dtype=np.float64).reshape(1 + self.clipped, count)
         raw = norms[0]
-        did = read_acts(vector[end:]) if self.policies else None
+        did = acts_of(np.asarray(vector[end:])) if self.policies else None
         return Reading(head, raw, norms[1] if self.clipped else raw, did)
 
 

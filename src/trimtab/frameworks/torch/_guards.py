@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary
 import torch
 
 from ...policies import Policy, PolicyError, guarding
-from .._guarding import ONLY_TORCH, UNGUARDED, Acts, say_unguarded
+from .._guarding import UNGUARDED, WHO_IS, Acts, say_unguarded
 from ._guarding import Act, Given, StepGuard, gradients_of, layout_of, refuse_senseless
 from ._optimizers import StandIn, StepRow, WatchedOptimizer
 
@@ -34,7 +34,7 @@ class Guards:
             return
         if watched.is_sharded or isinstance(optimizer, StandIn):
             self._say_unguarded(
-                "parameters sharded over processes are not guarded yet" if watched.is_sharded else ONLY_TORCH
+                "parameters sharded over processes are not guarded yet" if watched.is_sharded else WHO_IS
             )
             return
         try:

@@ -186,7 +186,7 @@ class LossReader:
             row |= self._read_labels(kind, outputs, targets, ignored, weight)
         else:
             row |= self._read_values(kind, outputs, targets, pos_weight if kind == "bce_logits" else None)
-            if weight is not None and kind in _REDUCTION_AT:
+            if weight is not None:
                 row.pop("chance", None)  # of entries that count unequally it is not known
         return row | output_facts(kind, outputs)
 
